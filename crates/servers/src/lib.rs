@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+pub mod postgres;
+pub mod scratch;
+
+mod account;
+mod orphan;

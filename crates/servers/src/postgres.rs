@@ -1,0 +1,272 @@
+//! A PostgreSQL cluster as a child process.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+
+pub mod binaries;
+
+mod launch;
+
+pub use binaries::{Binaries, NotFound};
+
+use launch::Prepared;
+
+use crate::{account, account::Account, orphan};
+
+/// Longest time to wait for the server to be ready: recovery after a crash is part of it.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Longest time a server may take to stop cleanly.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// Starts that may fail on leftovers of a killed run (lock file, shared memory) or on a stolen port.
+const TRIES: u32 = 5;
+
+/// How to run a cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the cluster; made by `initdb` when it is empty.
+    pub data: PathBuf,
+    /// Port on 127.0.0.1; a free one when absent.
+    pub port: Option<u16>,
+    /// Password of the superuser `postgres`; without one every local connection is trusted, which
+    /// is for throw-away tests only.
+    pub password: Option<String>,
+    /// Whether a commit waits for the disk; off is for throw-away tests only.
+    pub durable: bool,
+}
+
+/// Why a cluster does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No binaries.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// A file or folder could not be prepared.
+    #[error("can not prepare {path}")]
+    Prepare {
+        /// What was being prepared.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A program could not be run.
+    #[error("can not run {program}")]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `initdb`, `pg_dump` or the server itself said no.
+    #[error("{program} failed: {output}")]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// The server neither got ready nor ended.
+    #[error("postgres was not ready after {} s; its log is {log}", START_LIMIT.as_secs())]
+    Slow {
+        /// The server's log.
+        log: PathBuf,
+    },
+    /// The scratch database could not be made.
+    #[error("can not make a database")]
+    Database(#[source] sqlx::Error),
+}
+
+/// A running cluster; it is told to stop when this is dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    binaries: Binaries,
+    data: PathBuf,
+    password: Option<String>,
+    port: u16,
+    pid: Pid,
+    ended: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Postgres {
+    /// Starts the cluster, making it first where there is none, and returns when it is ready.
+    ///
+    /// # Errors
+    /// Names the missing binary with its install command, or carries the end of the server's log.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let binaries = Binaries::find()?;
+        let account = Account::for_servers();
+        let data = account::reachable(&options.data, account);
+        if data != options.data {
+            tracing::warn!(wanted = %options.data.display(), used = %data.display(), "the server's account can not reach the wanted data folder");
+        }
+        let prepared = Prepared {
+            binaries,
+            account,
+            data,
+            options,
+        };
+        if !prepared.data.join("PG_VERSION").exists() {
+            prepared.init().await?;
+        }
+        let mut tries = 1;
+        loop {
+            orphan::clear_postgres(&prepared.data);
+            match prepared.launch().await {
+                Err(StartError::Failed { output, .. }) if tries < TRIES && is_leftover(&output) => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Returns the port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the folder that really holds the cluster.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Returns the process id of the postmaster.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Returns the URL of a database for the superuser.
+    pub fn superuser_url(&self, database: &str) -> String {
+        let password = self
+            .password
+            .as_deref()
+            .map(|p| format!(":{p}"))
+            .unwrap_or_default();
+        format!(
+            "postgres://postgres{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
+    }
+
+    /// Writes a dump of a database, in `pg_dump`'s custom format, for `pg_restore`.
+    ///
+    /// # Errors
+    /// Carries what `pg_dump` printed, or why the file can not be written.
+    pub async fn dump(&self, database: &str, file: &Path) -> Result<(), StartError> {
+        let program = self.binaries.path("pg_dump");
+        let prepare = |source| StartError::Prepare {
+            path: file.to_owned(),
+            source,
+        };
+        let target = fs::File::create(file).map_err(prepare)?;
+        target
+            .set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(prepare)?;
+        let mut command = tokio::process::Command::new(&program);
+        command.args(["--format=custom", "--host=127.0.0.1", "--username=postgres"]);
+        command.args([format!("--port={}", self.port), database.to_owned()]);
+        command.envs(
+            self.password
+                .as_ref()
+                .map(|password| ("PGPASSWORD", password)),
+        );
+        let output = command
+            .stdin(Stdio::null())
+            .stdout(target)
+            .stderr(Stdio::piped())
+            .output()
+            .await;
+        let output = output.map_err(|source| StartError::Run { program, source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(StartError::Failed {
+            program: "pg_dump",
+            output: tail(&output.stderr),
+        })
+    }
+
+    /// Returns when the server has ended, whoever ended it.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the watching thread is gone, and with it the server.
+        let _ = ended.wait_for(Option::is_some).await;
+    }
+
+    /// Stops the server cleanly: clients are disconnected, open transactions rolled back.
+    pub async fn stop(self) {
+        for signal in [Signal::INT, Signal::QUIT] {
+            if self.ended.borrow().is_some() {
+                return;
+            }
+            let _ = kill_process(self.pid, signal);
+            let _ = tokio::time::timeout(STOP_LIMIT, self.ended()).await;
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.ended.borrow().is_none() {
+            let _ = kill_process(self.pid, Signal::INT);
+        }
+    }
+}
+
+impl Postgres {
+    /// Waits until the server says `ready` in its own pid file.
+    async fn ready(&self, log: &Path) -> Result<(), StartError> {
+        let give_up = Instant::now() + START_LIMIT;
+        while Instant::now() < give_up {
+            if self.ended.borrow().is_some() {
+                let output = fs::read(log).map(|text| tail(&text)).unwrap_or_default();
+                return Err(StartError::Failed {
+                    program: "postgres",
+                    output,
+                });
+            }
+            if self.says_ready() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Err(StartError::Slow {
+            log: log.to_owned(),
+        })
+    }
+
+    /// Line 1 of the pid file is the server's pid, line 8 its state.
+    fn says_ready(&self) -> bool {
+        let Ok(text) = fs::read_to_string(self.data.join("postmaster.pid")) else {
+            return false;
+        };
+        let mut lines = text.lines().map(str::trim);
+        lines.next().and_then(|pid| pid.parse().ok()) == Some(self.pid())
+            && lines.nth(6) == Some("ready")
+    }
+}
+
+/// Says whether a failed start may work a moment later.
+fn is_leftover(output: &str) -> bool {
+    ["lock file", "shared memory", "Address already in use"]
+        .iter()
+        .any(|text| output.contains(text))
+}
+
+/// Returns the end of what a program printed, on one line.
+fn tail(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
+}
