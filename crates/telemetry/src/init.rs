@@ -1,0 +1,128 @@
+//! The one start of logs, metrics and traces, and their one end.
+
+use std::io;
+
+use metrics_exporter_prometheus::BuildError;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use parking_lot::Mutex;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, ParseError, filter_fn},
+    layer::{Filter, SubscriberExt},
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use crate::{
+    config::Config,
+    json::JsonLines,
+    metrics::{self, Upkeep},
+};
+
+/// Whether this process has its telemetry.
+static STARTED: Mutex<bool> = Mutex::new(false);
+
+/// Keeps telemetry running; dropped last, it flushes.
+#[derive(Debug)]
+#[must_use = "telemetry ends when the guard is dropped"]
+pub struct Guard {
+    owned: Option<(SdkTracerProvider, Upkeep)>,
+}
+
+/// Why telemetry did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The filter breaks its syntax.
+    #[error("the log filter is malformed")]
+    Filter(#[from] ParseError),
+    /// Somebody else installed a subscriber in this process.
+    #[error("another log subscriber is installed")]
+    Subscriber(#[from] TryInitError),
+    /// Somebody else installed a metrics recorder in this process.
+    #[error("the metrics recorder can not be installed")]
+    Recorder(#[from] BuildError),
+    /// The thread that keeps the metrics small did not start.
+    #[error("the metrics thread did not start")]
+    Thread(#[from] io::Error),
+}
+
+/// Starts logs, metrics and traces, once in a process. A further call succeeds without effect.
+///
+/// # Errors
+/// The filter is malformed, or somebody else's subscriber or recorder is in place.
+pub fn init(config: &Config) -> Result<Guard, InitError> {
+    let mut started = STARTED.lock();
+    if *started {
+        return Ok(Guard { owned: None });
+    }
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let provider = tracer_provider();
+    let layers = lines(config.format.is_json())
+        .and_then(traces(&provider))
+        .with_filter(with_spans(filter));
+    tracing_subscriber::registry().with(layers).try_init()?;
+    let upkeep = metrics::install()?;
+    *started = true;
+    Ok(Guard {
+        owned: Some((provider, upkeep)),
+    })
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some((provider, _upkeep)) = self.owned.take()
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(%error, "traces are not flushed");
+        }
+    }
+}
+
+fn lines<S>(json: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    if json {
+        JsonLines::new(io::stdout).boxed()
+    } else {
+        tracing_subscriber::fmt::layer()
+            .compact()
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .with_writer(io::stderr)
+            .boxed()
+    }
+}
+
+/// Keeps spans whatever the filter says about events: they carry service, request and trace, which
+/// a process that logs only warnings has to pass on all the same.
+pub(crate) fn with_spans<S>(filter: EnvFilter) -> impl Filter<S> + Send + Sync
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let span = |metadata: &Metadata<'_>| metadata.is_span() && *metadata.level() <= Level::INFO;
+    filter.or(filter_fn(span).with_max_level_hint(Level::INFO))
+}
+
+/// Turns spans into trace contexts. What only a collector would read is left out.
+pub(crate) fn traces<S>(provider: &SdkTracerProvider) -> OpenTelemetryLayer<S, SdkTracer>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("sutazai"))
+        .with_context_activation(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+}
+
+/// Makes a provider without an exporter: spans have ids and are passed on, nothing is kept. A trace
+/// that begins here is therefore not marked as sampled; one that a caller marked stays marked.
+pub(crate) fn tracer_provider() -> SdkTracerProvider {
+    SdkTracerProvider::builder()
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
+        .build()
+}
