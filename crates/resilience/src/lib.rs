@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+pub mod backoff;
+pub mod breaker;
+pub mod deadline;
+pub mod registry;
+
+pub use backoff::Backoff;
+pub use breaker::Breaker;
+pub use deadline::{Deadline, Elapsed};
+pub use registry::Breakers;
