@@ -1,0 +1,113 @@
+//! The named clients for foreign HTTP servers; nothing else in the platform makes one.
+
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use metrics::counter;
+use reqwest::{Client, Error, IntoUrl, Method, RequestBuilder, Response, redirect};
+use sutazai_telemetry::{names, propagate};
+use tracing::{Instrument, field, info_span};
+
+/// How many idle connections to one server are kept, and for how long.
+const IDLE_PER_SERVER: usize = 32;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the kernel asks on a quiet connection whether its peer is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+const USER_AGENT: &str = concat!("sutazai/", env!("CARGO_PKG_VERSION"));
+
+/// A client for one kind of foreign server; clones share its connections.
+///
+/// It sets no total time: answers are streams, and only their reader knows how long silence is.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    name: &'static str,
+    client: Client,
+}
+
+impl HttpClient {
+    /// Makes the client for the nodes that run models.
+    ///
+    /// It follows no redirect and asks no proxy: the configuration names each node itself.
+    ///
+    /// # Errors
+    /// Fails when TLS can not be set up, for example without any root certificate.
+    pub fn ollama(connect_timeout: Duration) -> Result<Self, Error> {
+        Self::build("ollama", connect_timeout)
+    }
+
+    /// Makes the client for servers that are neither model nodes nor agents.
+    ///
+    /// # Errors
+    /// Fails when TLS can not be set up, for example without any root certificate.
+    pub fn external(connect_timeout: Duration) -> Result<Self, Error> {
+        Self::build("external", connect_timeout)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that makes HTTP clients"
+    )]
+    fn build(name: &'static str, connect_timeout: Duration) -> Result<Self, Error> {
+        // Fails only where the process has a provider already, and any provider will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(connect_timeout)
+            .tcp_nodelay(true)
+            .tcp_keepalive(TCP_KEEPALIVE)
+            .pool_max_idle_per_host(IDLE_PER_SERVER)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .user_agent(USER_AGENT)
+            .build()?;
+        Ok(Self { name, client })
+    }
+
+    /// Starts a request; [`Self::send`] sends it.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends a request and returns as soon as the head of the answer is there.
+    ///
+    /// # Errors
+    /// Fails when the request is malformed or no answer comes; an answer of any status is none.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let span = info_span!(
+            "http.client",
+            otel.kind = "client",
+            client = self.name,
+            status = field::Empty,
+        );
+        let mut headers = HeaderMap::new();
+        span.in_scope(|| propagate::inject(&mut headers));
+        let result = request
+            .headers(headers)
+            .send()
+            .instrument(span.clone())
+            .await;
+        if let Ok(response) = &result {
+            span.record("status", response.status().as_u16());
+        }
+        counter!(
+            names::HTTP_CLIENT_REQUESTS_TOTAL,
+            "client" => self.name,
+            "outcome" => outcome(&result),
+        )
+        .increment(1);
+        result
+    }
+}
+
+fn outcome(result: &Result<Response, Error>) -> &'static str {
+    match result {
+        Ok(response) => match response.status().as_u16() {
+            100..=399 => "ok",
+            400..=499 => "client_error",
+            _ => "server_error",
+        },
+        Err(error) if error.is_timeout() => "timeout",
+        Err(error) if error.is_connect() => "unreachable",
+        Err(_) => "failed",
+    }
+}

@@ -1,0 +1,189 @@
+//! Who is where: an instance registers and gets a lease, a caller watches a service.
+
+use std::{collections::BTreeMap, error::Error, fmt, net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use sutazai_proto::{Coded, ErrorCode};
+use tokio::sync::watch;
+
+use crate::catalog::ServiceName;
+
+pub mod memory;
+
+/// Names one running process; unique over all services and restarts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId(String);
+
+impl InstanceId {
+    /// Takes a text that the caller made unique.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One running process of a service, and where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its unique id.
+    pub id: InstanceId,
+    /// Which service it is an instance of.
+    pub service: ServiceName,
+    /// Where it answers gRPC.
+    pub grpc: SocketAddr,
+    /// Where it answers HTTP, if others may ask there.
+    pub http: Option<SocketAddr>,
+    /// Its software version.
+    pub version: String,
+    /// Further facts by name.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// The list of live instances, shared by all processes of a platform.
+#[async_trait]
+pub trait Registry: Send + Sync + 'static {
+    /// Enters an instance until its lease ends.
+    ///
+    /// An entry with the same id is replaced.
+    ///
+    /// # Errors
+    /// Fails when the registry can not be reached or refuses the entry.
+    async fn register(&self, instance: Instance) -> Result<Lease, RegistryError>;
+
+    /// Follows the live instances of a service, from now on.
+    fn watch(&self, service: ServiceName) -> Watch;
+
+    /// Returns the name of the implementation, for logs and diagnostics.
+    fn kind(&self) -> &'static str;
+
+    /// Asks the registry for something only a working one can answer, and returns what it said.
+    ///
+    /// # Errors
+    /// Fails when it does not answer.
+    async fn ping(&self) -> Result<String, RegistryError>;
+}
+
+/// The registration of one instance; it ends with [`Lease::close`].
+#[must_use = "a dropped lease takes the instance out of the registry"]
+pub struct Lease {
+    id: InstanceId,
+    closer: Option<Box<dyn LeaseCloser>>,
+}
+
+/// How a registry ends a registration.
+#[async_trait]
+pub trait LeaseCloser: Send + Sync + 'static {
+    /// Takes the instance out; when this returns, nobody new finds it.
+    async fn close(self: Box<Self>) -> Result<(), RegistryError>;
+
+    /// Takes the instance out as well as can be done without waiting.
+    fn abandon(self: Box<Self>);
+}
+
+impl Lease {
+    /// Makes the lease of a registered instance.
+    pub fn new(id: InstanceId, closer: impl LeaseCloser) -> Self {
+        Self {
+            id,
+            closer: Some(Box::new(closer)),
+        }
+    }
+
+    /// Takes the instance out of the registry.
+    ///
+    /// # Errors
+    /// Fails when the registry can not be reached; it then removes the entry by its own rules.
+    pub async fn close(mut self) -> Result<(), RegistryError> {
+        match self.closer.take() {
+            Some(closer) => closer.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(closer) = self.closer.take() {
+            tracing::warn!(instance = %self.id, "lease dropped without closing it");
+            closer.abandon();
+        }
+    }
+}
+
+/// The live instances of one service, kept up to date.
+#[derive(Clone, Debug)]
+pub struct Watch(watch::Receiver<Arc<[Instance]>>);
+
+impl Watch {
+    /// Makes one from the channel that a registry feeds.
+    pub fn new(instances: watch::Receiver<Arc<[Instance]>>) -> Self {
+        Self(instances)
+    }
+
+    /// Returns the instances known now; the last known ones when the registry is gone.
+    pub fn current(&self) -> Arc<[Instance]> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// Waits until the instances differ from those this watch saw last.
+    ///
+    /// Returns `false` when the registry is gone and nothing will change any more.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}
+
+/// Why a registry did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It does not answer.
+    #[error("the {kind} registry does not answer")]
+    Unavailable {
+        /// [`Registry::kind`].
+        kind: &'static str,
+        /// What was tried and failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It answered, and refused.
+    #[error("the {kind} registry refused: {rule}")]
+    Refused {
+        /// [`Registry::kind`].
+        kind: &'static str,
+        /// The rule that the request breaks.
+        rule: String,
+    },
+}
+
+impl Coded for RegistryError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Refused { .. } => ErrorCode::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "registry_unavailable",
+            Self::Refused { .. } => "registry_refused",
+        }
+    }
+}
