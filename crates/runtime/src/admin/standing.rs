@@ -1,0 +1,150 @@
+//! How this process stands, shared by everything that shows it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sutazai_mesh::{catalog::ServiceName, registry::InstanceId};
+use sutazai_resilience::Breakers;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::state::{Phase, State, Status};
+use crate::{
+    config::Profile,
+    probe::{self, Outcome, Probe},
+    service::{Addresses, VERSION},
+};
+
+/// Pause between two looks at the parts.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The same while a required part does not work, so that recovery shows soon.
+const PAUSE_UNUSABLE: Duration = Duration::from_millis(500);
+
+/// Who this process is and how it stands.
+pub(crate) struct Standing {
+    pub(super) service: ServiceName,
+    pub(super) instance_id: InstanceId,
+    pub(super) profile: Profile,
+    pub(super) addresses: Addresses,
+    pub(super) breakers: Breakers,
+    pub(super) started_at: DateTime<Utc>,
+    started: Instant,
+    probes: Vec<Arc<dyn Probe>>,
+    state: watch::Sender<State>,
+}
+
+/// The answer of `/health`.
+#[derive(Serialize)]
+pub(super) struct Health {
+    pub(super) status: Status,
+    services: BTreeMap<&'static str, Status>,
+    version: &'static str,
+    uptime_seconds: u64,
+}
+
+impl Standing {
+    pub(crate) fn new(
+        service: ServiceName,
+        instance_id: InstanceId,
+        profile: Profile,
+        addresses: Addresses,
+        probes: Vec<Arc<dyn Probe>>,
+        breakers: Breakers,
+    ) -> Self {
+        Self {
+            service,
+            instance_id,
+            profile,
+            addresses,
+            breakers,
+            started_at: Utc::now(),
+            started: Instant::now(),
+            probes,
+            state: watch::Sender::new(State {
+                phase: Phase::Starting,
+                outcomes: None,
+            }),
+        }
+    }
+
+    pub(crate) fn service(&self) -> ServiceName {
+        self.service
+    }
+
+    pub(crate) fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Moves to a later phase; there is no way back.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.state
+            .send_modify(|state| state.phase = state.phase.max(phase));
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.borrow().ready()
+    }
+
+    /// Waits until every required part works.
+    pub(crate) async fn until_usable(&self) {
+        // The sender lives in `self`, so waiting can not fail.
+        let _ = self.state.subscribe().wait_for(State::usable).await;
+    }
+
+    /// Says in one line why the process is not ready.
+    pub(crate) fn complaint(&self) -> String {
+        self.state.borrow().complaint()
+    }
+
+    /// Looks at every part and remembers what it saw; a change is logged.
+    pub(crate) async fn check(&self) {
+        let outcomes: Arc<[Outcome]> = probe::check(&self.probes).await.into();
+        let before = self.state.borrow().outcomes.clone();
+        for (at, outcome) in outcomes.iter().enumerate() {
+            let worked = before.as_ref().map(|before| before[at].result.is_ok());
+            let part = outcome.part;
+            match (&outcome.result, worked) {
+                (Err(failure), None | Some(true)) => warn!(part, %failure, "part does not work"),
+                (Ok(_), Some(false)) => info!(part, "part works again"),
+                _ => {}
+            }
+        }
+        self.state
+            .send_modify(|state| state.outcomes = Some(outcomes));
+    }
+
+    /// Returns the time until the next look.
+    pub(crate) fn pause(&self) -> Duration {
+        if self.state.borrow().usable() {
+            PAUSE
+        } else {
+            PAUSE_UNUSABLE
+        }
+    }
+
+    /// Runs the probe of one part, or all of them when the name is empty.
+    pub(super) async fn probe(&self, part: &str) -> Vec<Outcome> {
+        let wanted = |probe: &&Arc<dyn Probe>| part.is_empty() || probe.part() == part;
+        let probes: Vec<_> = self.probes.iter().filter(wanted).cloned().collect();
+        probe::run(&probes).await
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let state = self.state.borrow();
+        Health {
+            status: state.status(),
+            services: state.parts(),
+            version: VERSION,
+            uptime_seconds: self.started.elapsed().as_secs(),
+        }
+    }
+}

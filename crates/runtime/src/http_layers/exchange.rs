@@ -1,0 +1,202 @@
+//! One request with its answer, counted and logged once when it is over.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use sutazai_telemetry::names;
+use tracing::{Span, error, info, warn};
+
+use crate::admin::PROBE_PATHS;
+
+/// nginx's status for a request without an answer: the client left, or the stop cut it off.
+const UNANSWERED: u16 = 499;
+/// Endpoint of requests that no route takes: raw paths have no bound.
+const NO_ROUTE: &str = "unmatched";
+
+/// One request with its answer; dropping it counts and logs it.
+pub(super) struct Exchange {
+    span: Span,
+    started: Instant,
+    method: &'static str,
+    endpoint: String,
+    path: String,
+    status: Option<StatusCode>,
+    reason: Option<String>,
+    whole: bool,
+}
+
+impl Exchange {
+    pub(super) fn begin(span: Span, method: &Method, endpoint: Option<&str>, path: &str) -> Self {
+        Self {
+            span,
+            started: Instant::now(),
+            method: label(method),
+            endpoint: endpoint.unwrap_or(NO_ROUTE).to_owned(),
+            path: path.to_owned(),
+            status: None,
+            reason: None,
+            whole: false,
+        }
+    }
+
+    /// Remembers the head of the answer; `reason` names the error, if it is one.
+    pub(super) fn answered(&mut self, status: StatusCode, reason: Option<String>) {
+        self.status = Some(status);
+        self.reason = reason;
+    }
+
+    /// Returns the answer's body; the exchange is over with its last byte.
+    pub(super) fn until_end_of(mut self, body: Body) -> Body {
+        if body.is_end_stream() {
+            self.whole = true;
+            return body;
+        }
+        let span = self.span.clone();
+        Body::new(Observed {
+            body,
+            span,
+            exchange: Some(self),
+        })
+    }
+
+    fn count(&self, status: &str) {
+        let labels = [
+            ("method", self.method.to_owned()),
+            ("endpoint", self.endpoint.clone()),
+            ("status", status.to_owned()),
+        ];
+        let took = self.started.elapsed().as_secs_f64();
+        metrics::counter!(names::API_REQUEST_TOTAL, &labels).increment(1);
+        metrics::histogram!(names::API_REQUEST_DURATION_SECONDS, &labels).record(took);
+    }
+
+    fn count_error(&self, error_type: &str) {
+        let labels = [
+            ("method", self.method.to_owned()),
+            ("endpoint", self.endpoint.clone()),
+            ("error_type", error_type.to_owned()),
+        ];
+        metrics::counter!(names::API_ERRORS_TOTAL, &labels).increment(1);
+    }
+
+    fn log(&self, status: u16, error_type: Option<&str>) {
+        if PROBE_PATHS.contains(&self.endpoint.as_str()) {
+            return;
+        }
+        let Self {
+            method,
+            path,
+            whole,
+            ..
+        } = self;
+        let took_ms = self.started.elapsed().as_secs_f64() * 1000.0;
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    method,
+                    path,
+                    status,
+                    took_ms,
+                    whole,
+                    error_type,
+                    "request answered"
+                )
+            };
+        }
+        match status {
+            500 => line!(error),
+            501.. => line!(warn),
+            _ => line!(info),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        let status = self.status.map_or(UNANSWERED, |status| status.as_u16());
+        let failed = status >= 400;
+        let error_type = failed.then(|| {
+            let reason = self.reason.clone();
+            reason.unwrap_or_else(|| error_type(self.status))
+        });
+        self.count(&status.to_string());
+        if let Some(error_type) = &error_type {
+            self.count_error(error_type);
+        }
+        self.log(status, error_type.as_deref());
+    }
+}
+
+/// Names an error that carries no problem document.
+fn error_type(status: Option<StatusCode>) -> String {
+    let text = status.map_or(Some("unanswered"), |status| status.canonical_reason());
+    text.unwrap_or("error")
+        .to_lowercase()
+        .replace([' ', '-', '\''], "_")
+}
+
+/// Bounds the label: a client may invent methods.
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+pin_project! {
+    /// Passes frames through as they come, inside the request's span.
+    struct Observed {
+        #[pin]
+        body: Body,
+        span: Span,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl http_body::Body for Observed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut this = self.project();
+        let frame = {
+            let _entered = this.span.enter();
+            ready!(this.body.as_mut().poll_frame(cx))
+        };
+        let over = match &frame {
+            None => true,
+            Some(Ok(_)) => this.body.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        if over && let Some(mut exchange) = this.exchange.take() {
+            exchange.whole = true;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,125 @@
+//! One connection, from its first byte to its last.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use sutazai_proto::{ErrorCode, Problem};
+use tokio::{net::TcpStream, time::sleep};
+use tonic::Status;
+use tower::ServiceExt;
+use tracing::debug;
+
+use super::{AGE, End, Ends, HEADER_TIME, Protocol, Until, load::Requests};
+
+/// Time for the last bytes of an answer to leave after it ended.
+const FLUSH: Duration = Duration::from_millis(100);
+/// What a client is told whose request is cut off.
+const STOPPING: &str = "the service is stopping; ask again, another instance may answer";
+
+/// What one connection is served with.
+pub(super) struct Connection {
+    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) router: Router,
+    pub(super) protocol: Protocol,
+    pub(super) peer: SocketAddr,
+    pub(super) ends: Ends,
+}
+
+impl Connection {
+    pub(super) async fn run(self, stream: TcpStream) {
+        // Tokens are small and must leave at once; a socket that refuses is already closed.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let requests = Requests::new();
+        let service = service_fn(|request| self.answer(request, &requests));
+        let connection = self
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let mut first_request = pin!(sleep(HEADER_TIME));
+        let mut age = pin!(sleep(AGE));
+        let (mut closing, mut judged) = (false, false);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(error, peer = %self.peer, "connection ended early");
+                    }
+                    return;
+                }
+                () = self.ends.refuse.cancelled(), if !closing => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = age.as_mut(), if !closing => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                // Bounds what hyper does not: a client that never finishes its first head.
+                () = first_request.as_mut(), if !judged => {
+                    judged = true;
+                    if !requests.any() {
+                        return;
+                    }
+                }
+                () = self.ends.cut.cancelled() => break,
+                () = self.ends.drop.cancelled() => return,
+            }
+        }
+        // Even with no request open the last one may have ended this moment, its last bytes unsent.
+        let flushed = async {
+            requests.until_idle().await;
+            sleep(FLUSH).await;
+        };
+        tokio::select! {
+            _ = connection => {}
+            () = flushed => {}
+            () = self.ends.drop.cancelled() => {}
+        }
+    }
+
+    /// Answers one request; the answer breaks off when the service is cut off.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        requests: &Requests,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
+        let open = requests.begin();
+        let protocol = self.protocol;
+        let cut = self.ends.cut.clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
+        let answer = self.router.clone().oneshot(request);
+        async move {
+            let response = tokio::select! {
+                biased;
+                response = answer => response?,
+                () = cut.cancelled() => stopping(protocol),
+            };
+            let end = Box::pin(async move {
+                cut.cancelled_owned().await;
+                match protocol {
+                    Protocol::Http => End::Broken(STOPPING),
+                    Protocol::Grpc => End::Trailers(Status::unavailable(STOPPING)),
+                }
+            });
+            Ok(response.map(|body| Body::new(Until::new(body, end, open))))
+        }
+    }
+}
+
+fn stopping(protocol: Protocol) -> Response<Body> {
+    match protocol {
+        Protocol::Http => Problem::new(ErrorCode::Unavailable, "shutting_down", STOPPING)
+            .into_response()
+            .map(Body::from),
+        Protocol::Grpc => Status::unavailable(STOPPING).into_http(),
+    }
+}

@@ -1,0 +1,13 @@
+//! Processes as their clients and their operator see them.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+mod config;
+mod grpc;
+mod http;
+mod stop;
+mod support;
