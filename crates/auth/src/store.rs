@@ -7,7 +7,7 @@ mod accounts;
 mod cache;
 mod keys;
 
-pub use accounts::{ADMIN, Account, Accounts};
+pub use accounts::{ADMIN, ADMIN_ID, Account, Accounts};
 pub use keys::{DEFAULT_LIFE, Grant, Keys, LIFE_LIMIT, StoredKey};
 
 /// Schema of the tables.

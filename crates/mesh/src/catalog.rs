@@ -33,7 +33,7 @@ impl ServiceName {
     ];
 
     /// Returns the text of the name.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Backend => "backend",
             Self::AgentOrchestrator => "agent-orchestrator",

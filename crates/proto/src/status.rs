@@ -49,6 +49,7 @@ pub struct RemoteError {
     reason: String,
     message: String,
     details: Details,
+    from_platform: bool,
 }
 
 impl RemoteError {
@@ -59,7 +60,13 @@ impl RemoteError {
             reason: reason.into(),
             message: message.into(),
             details: Details::default(),
+            from_platform: false,
         }
+    }
+
+    /// Says whether a service of this platform wrote the answer, and not something on the way to it.
+    pub fn is_from_platform(&self) -> bool {
+        self.from_platform
     }
 }
 
@@ -95,6 +102,7 @@ impl From<Status> for RemoteError {
             code,
             reason,
             message: status.message().to_owned(),
+            from_platform: info.is_some(),
             details: Details {
                 retry_after: wire.retry_info().and_then(|retry| retry.retry_delay),
                 violations: violations

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use sutazai_persistence::Database;
 use sutazai_proto::status::chain;
-use uuid::Uuid;
+use uuid::{Uuid, uuid};
 
 use crate::{
     error::AuthError,
@@ -13,6 +13,9 @@ use crate::{
 
 /// Name of the first account.
 pub const ADMIN: &str = "admin";
+/// Id of the first account. It is the same in every installation, so that who holds the users' key
+/// can make a token for the administrator without asking the database.
+pub const ADMIN_ID: Uuid = uuid!("00000000-0000-7000-8000-000000000001");
 
 /// The accounts and their passwords.
 #[derive(Clone, Debug)]
@@ -109,7 +112,7 @@ impl Accounts {
                 "insert into accounts (id, tenant_id, name, password_hash, roles)
                  values ($1, $2, $3, $4, $5)
                  on conflict (name) do nothing",
-                Uuid::now_v7(),
+                ADMIN_ID,
                 DEFAULT_TENANT,
                 ADMIN,
                 hash,

@@ -86,8 +86,10 @@ async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Bo
     let member = place.in_flight.member();
     match deadline.run(place.channel.oneshot(request)).await {
         Ok(Ok(response)) => {
+            // An instance that reports in the platform's own words is well: its trouble lies behind it,
+            // and there its own breakers stand.
             match answer::first_error(&response) {
-                Some(error) if error.code().policy().trips_breaker => {
+                Some(error) if !error.is_from_platform() && error.code().policy().trips_breaker => {
                     place
                         .permit
                         .failure(&format!("{}: {error}", error.reason()));
