@@ -1,0 +1,237 @@
+//! The bounded queue in front of the nodes, and the slots as permits that come back when dropped.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use metrics::gauge;
+use parking_lot::Mutex;
+use sutazai_resilience::breaker::{Breaker, State};
+use sutazai_telemetry::names;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::schedule::{Decision, NodeId, Offer, Schedule, Ticket, Want};
+
+/// Bounds of what [`Admission`] tells callers to wait before they come again.
+const RETRY_AFTER: (f64, f64) = (1.0, 60.0);
+
+/// Weight of the newest slot in the mean time that slots are held.
+const MEAN_WEIGHT: f64 = 0.2;
+
+/// Slots of all nodes and the queue in front of them; clones share them.
+#[derive(Clone)]
+pub(super) struct Admission(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<Inner>,
+    /// By node.
+    breakers: Vec<Breaker>,
+    /// Longest wait in the queue.
+    wait: Duration,
+}
+
+struct Inner {
+    schedule: Schedule,
+    waiting: HashMap<Ticket, oneshot::Sender<Option<Slot>>>,
+    /// Mean time that a slot is held, in seconds.
+    mean_hold: f64,
+}
+
+/// Why there is no slot.
+#[derive(Debug)]
+pub(super) enum NoSlot {
+    /// No usable node is left for this request.
+    Nowhere,
+    /// Too many wait already.
+    Full {
+        waiting: usize,
+        retry_after: Duration,
+    },
+    /// None became free in time.
+    Late {
+        waited: Duration,
+        retry_after: Duration,
+    },
+}
+
+/// The right to run one request on a node; given back when dropped.
+pub(crate) struct Slot {
+    admission: Admission,
+    node: NodeId,
+    since: Instant,
+}
+
+impl Admission {
+    pub(super) fn new(breakers: Vec<Breaker>, slots: usize, limit: usize, wait: Duration) -> Self {
+        let state = Mutex::new(Inner {
+            schedule: Schedule::new(breakers.len(), slots, limit),
+            waiting: HashMap::new(),
+            mean_hold: RETRY_AFTER.0,
+        });
+        Self(Arc::new(Shared {
+            state,
+            breakers,
+            wait,
+        }))
+    }
+
+    /// Waits for a slot on a node that can serve `want`, in the order of arrival.
+    pub(super) async fn admit(&self, want: Want) -> Result<Slot, NoSlot> {
+        let (ticket, slot) = match self.change(|inner| inner.offer(want))? {
+            Place::Slot(node) => return Ok(self.slot(node)),
+            Place::Queue(ticket, slot) => (ticket, slot),
+        };
+        let _leaving = Leaving {
+            admission: self,
+            ticket,
+        };
+        match tokio::time::timeout(self.0.wait, slot).await {
+            Ok(Ok(Some(slot))) => Ok(slot),
+            Ok(_) => Err(NoSlot::Nowhere),
+            Err(_) => {
+                let retry_after = self.0.state.lock().retry_after();
+                Err(NoSlot::Late {
+                    waited: self.0.wait,
+                    retry_after,
+                })
+            }
+        }
+    }
+
+    /// Records what a health check found; whoever waits is served accordingly.
+    pub(super) fn observe(&self, node: NodeId, live: bool, models: HashMap<String, bool>) {
+        self.change(|inner| inner.schedule.observe(node, live, models));
+    }
+
+    /// Records that a node has a model in memory.
+    pub(super) fn warmed(&self, node: NodeId, model: &str) {
+        self.0.state.lock().schedule.warmed(node, model);
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.0.state.lock().schedule.queued()
+    }
+
+    pub(super) fn in_flight(&self, node: NodeId) -> usize {
+        self.0.state.lock().schedule.in_flight(node)
+    }
+
+    fn slot(&self, node: NodeId) -> Slot {
+        Slot {
+            admission: self.clone(),
+            node,
+            since: Instant::now(),
+        }
+    }
+
+    /// Changes the schedule and serves the queue before and after: breakers open and recover by
+    /// themselves, so something may have become free since the last change, and whoever waits for
+    /// it was here first.
+    #[expect(clippy::cast_precision_loss, reason = "the queue is short")]
+    fn change<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        let (value, served) = {
+            let mut inner = self.0.state.lock();
+            for (node, breaker) in self.0.breakers.iter().enumerate() {
+                inner.schedule.bar(node, keeps_out(breaker));
+            }
+            let mut served = self.settle(&mut inner);
+            let value = work(&mut inner);
+            served.extend(self.settle(&mut inner));
+            gauge!(names::INFERENCE_QUEUED).set(inner.schedule.queued() as f64);
+            (value, served)
+        };
+        // Outside the lock: a slot whose receiver has left is dropped here, and dropping it locks.
+        for (waiting, slot) in served {
+            let _ = waiting.send(slot);
+        }
+        value
+    }
+
+    fn settle(&self, inner: &mut Inner) -> Vec<(oneshot::Sender<Option<Slot>>, Option<Slot>)> {
+        let decisions = inner.schedule.settle();
+        let mut served = Vec::with_capacity(decisions.len());
+        for decision in decisions {
+            let (ticket, slot) = match decision {
+                Decision::Granted(ticket, node) => (ticket, Some(self.slot(node))),
+                Decision::Nowhere(ticket) => (ticket, None),
+            };
+            if let Some(waiting) = inner.waiting.remove(&ticket) {
+                served.push((waiting, slot));
+            }
+        }
+        served
+    }
+}
+
+impl Slot {
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let held = self.since.elapsed().as_secs_f64();
+        self.admission.change(|inner| {
+            inner.mean_hold += MEAN_WEIGHT * (held - inner.mean_hold);
+            inner.schedule.release(self.node);
+        });
+    }
+}
+
+/// A place taken in the schedule.
+enum Place {
+    Slot(NodeId),
+    Queue(Ticket, oneshot::Receiver<Option<Slot>>),
+}
+
+/// Takes a request out of the queue when its caller is gone or its time is over.
+struct Leaving<'a> {
+    admission: &'a Admission,
+    ticket: Ticket,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.admission.change(|inner| {
+            inner.waiting.remove(&self.ticket);
+            inner.schedule.withdraw(self.ticket);
+        });
+    }
+}
+
+impl Inner {
+    fn offer(&mut self, want: Want) -> Result<Place, NoSlot> {
+        match self.schedule.offer(want) {
+            Offer::Granted(node) => Ok(Place::Slot(node)),
+            Offer::Queued(ticket) => {
+                let (sender, slot) = oneshot::channel();
+                self.waiting.insert(ticket, sender);
+                Ok(Place::Queue(ticket, slot))
+            }
+            Offer::Full => Err(NoSlot::Full {
+                waiting: self.schedule.queued(),
+                retry_after: self.retry_after(),
+            }),
+            Offer::Nowhere => Err(NoSlot::Nowhere),
+        }
+    }
+
+    /// Estimates when everybody who waits now will have had a slot.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the counts are small and it is an estimate"
+    )]
+    fn retry_after(&self) -> Duration {
+        let rounds =
+            (self.schedule.queued() + 1) as f64 / self.schedule.usable_slots().max(1) as f64;
+        Duration::from_secs_f64((self.mean_hold * rounds).clamp(RETRY_AFTER.0, RETRY_AFTER.1))
+    }
+}
+
+/// Tells whether a breaker would refuse a call now. Half open it lets one through, so it does not.
+fn keeps_out(breaker: &Breaker) -> bool {
+    let now = breaker.snapshot();
+    now.state == State::Open && now.next_try_in != Some(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The fleet as callers see it: merged lists.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::{FRESH, Fleet, node::Facts};
+use crate::{
+    error::Error,
+    ollama::{Entry, Listed},
+};
+
+/// One model of the fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelView {
+    /// As the first node that has it wrote it.
+    pub(crate) raw: Box<RawValue>,
+    pub(crate) entry: Entry,
+    /// Names of the nodes that have it on disk.
+    pub(crate) nodes: Vec<String>,
+    /// Names of the nodes that have it in memory.
+    pub(crate) loaded_on: Vec<String>,
+}
+
+/// One node with its load.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeView {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) live: bool,
+    pub(crate) version: String,
+    pub(crate) in_flight: usize,
+    pub(crate) slots: usize,
+    pub(crate) last_error: Option<String>,
+    pub(crate) demo: bool,
+}
+
+impl Fleet {
+    /// Lists the models of all live nodes, merged by name, in the order of the nodes.
+    pub(crate) async fn models(&self) -> Vec<ModelView> {
+        self.refresh(FRESH).await;
+        let mut models: Vec<ModelView> = Vec::new();
+        for (name, facts) in self.live() {
+            let loaded = facts.shelf();
+            for Listed { raw, entry } in &facts.models {
+                let known = models
+                    .iter()
+                    .position(|model| model.entry.name == entry.name);
+                let at = known.unwrap_or_else(|| {
+                    models.push(ModelView {
+                        raw: raw.clone(),
+                        entry: entry.clone(),
+                        nodes: Vec::new(),
+                        loaded_on: Vec::new(),
+                    });
+                    models.len() - 1
+                });
+                models[at].nodes.push(name.clone());
+                if loaded.get(&entry.name) == Some(&true) {
+                    models[at].loaded_on.push(name.clone());
+                }
+            }
+        }
+        models
+    }
+
+    /// Lists the models in memory, merged by name, as the first node that has each wrote it.
+    pub(crate) async fn running(&self) -> Vec<Box<RawValue>> {
+        self.refresh(FRESH).await;
+        let mut running: Vec<Listed> = Vec::new();
+        for (_, facts) in self.live() {
+            for listed in &facts.loaded {
+                if running.iter().all(|known| known.name() != listed.name()) {
+                    running.push(listed.clone());
+                }
+            }
+        }
+        running.into_iter().map(|listed| listed.raw).collect()
+    }
+
+    /// Returns the version of the first live node: clients choose features by it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoNode`] when none is live.
+    pub(crate) fn version(&self) -> Result<String, Error> {
+        let first = self.live().next().map(|(_, facts)| facts.version.clone());
+        first.ok_or_else(|| self.no_node(""))
+    }
+
+    /// Lists all nodes.
+    pub(crate) fn nodes(&self) -> Vec<NodeView> {
+        self.nodes
+            .iter()
+            .map(|node| {
+                let facts = node.facts();
+                NodeView {
+                    name: node.name.to_string(),
+                    url: node.url.to_string(),
+                    live: facts.live,
+                    version: facts.version.clone(),
+                    in_flight: self.admission.in_flight(node.id),
+                    slots: self.slots,
+                    last_error: node.last_error(),
+                    demo: facts.demo,
+                }
+            })
+            .collect()
+    }
+
+    /// Returns how many requests wait for a slot.
+    pub(crate) fn queued(&self) -> usize {
+        self.admission.queued()
+    }
+
+    /// Returns how many may wait.
+    pub(crate) fn queue_limit(&self) -> usize {
+        self.queue_limit
+    }
+
+    fn live(&self) -> impl Iterator<Item = (String, Arc<Facts>)> {
+        let all = self
+            .nodes
+            .iter()
+            .map(|node| (node.name.to_string(), node.facts()));
+        all.filter(|(_, facts)| facts.live)
+    }
+}

@@ -1,0 +1,222 @@
+//! Who gets which slot: a pure state machine without time or tasks.
+//!
+//! Invariants: no node runs more than its slots; nobody waits for a slot that is free; requests
+//! that want the same thing get it in the order in which they came; at most `limit` wait.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+/// Position of a node in the configured list.
+pub(crate) type NodeId = usize;
+
+/// Names a waiting request.
+pub(super) type Ticket = u64;
+
+/// What a request needs.
+#[derive(Clone, Debug)]
+pub(super) struct Want {
+    /// Full name of the model.
+    pub(super) model: Arc<str>,
+    /// Nodes that already failed this request.
+    pub(super) tried: BTreeSet<NodeId>,
+}
+
+/// Answer to a request for a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// The slot on this node is taken.
+    Granted(NodeId),
+    /// The request waits.
+    Queued(Ticket),
+    /// Too many wait already.
+    Full,
+    /// No usable node has the model, or all that have it failed this request.
+    Nowhere,
+}
+
+/// What became of a waiting request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It holds a slot on this node now.
+    Granted(Ticket, NodeId),
+    /// The last node that could have served it is gone.
+    Nowhere(Ticket),
+}
+
+/// Slots and the queue in front of them.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    nodes: Vec<Load>,
+    waiting: VecDeque<(Ticket, Want)>,
+    limit: usize,
+    next_ticket: Ticket,
+    /// Rotates ties, so that equal nodes share the work.
+    turn: usize,
+}
+
+#[derive(Debug)]
+struct Load {
+    slots: usize,
+    in_flight: usize,
+    /// Answers health checks.
+    live: bool,
+    /// Kept out by its breaker.
+    barred: bool,
+    /// Model by full name; true when it is in memory.
+    models: HashMap<String, bool>,
+}
+
+impl Load {
+    fn could_serve(&self, model: &str) -> bool {
+        self.live && !self.barred && self.models.contains_key(model)
+    }
+}
+
+impl Schedule {
+    pub(super) fn new(nodes: usize, slots: usize, limit: usize) -> Self {
+        let load = || Load {
+            slots,
+            in_flight: 0,
+            live: false,
+            barred: false,
+            models: HashMap::new(),
+        };
+        Self {
+            nodes: std::iter::repeat_with(load).take(nodes).collect(),
+            waiting: VecDeque::new(),
+            limit,
+            next_ticket: 0,
+            turn: 0,
+        }
+    }
+
+    /// Records what a health check found.
+    pub(super) fn observe(&mut self, node: NodeId, live: bool, models: HashMap<String, bool>) {
+        if let Some(load) = self.nodes.get_mut(node) {
+            load.live = live;
+            load.models = models;
+        }
+    }
+
+    /// Records that a node has a model in memory: it just answered with it.
+    pub(super) fn warmed(&mut self, node: NodeId, model: &str) {
+        let loaded = self
+            .nodes
+            .get_mut(node)
+            .and_then(|load| load.models.get_mut(model));
+        if let Some(loaded) = loaded {
+            *loaded = true;
+        }
+    }
+
+    /// Records whether the breaker of a node keeps requests out.
+    pub(super) fn bar(&mut self, node: NodeId, barred: bool) {
+        if let Some(load) = self.nodes.get_mut(node) {
+            load.barred = barred;
+        }
+    }
+
+    /// Takes a slot or a place in the queue. Call [`Self::settle`] first when nodes changed.
+    pub(super) fn offer(&mut self, want: Want) -> Offer {
+        if !self.possible(&want) {
+            return Offer::Nowhere;
+        }
+        if let Some(node) = self.pick(&want) {
+            self.take(node);
+            return Offer::Granted(node);
+        }
+        if self.waiting.len() >= self.limit {
+            return Offer::Full;
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.push_back((ticket, want));
+        Offer::Queued(ticket)
+    }
+
+    /// Gives a slot back. Call [`Self::settle`] afterwards.
+    pub(super) fn release(&mut self, node: NodeId) {
+        if let Some(load) = self.nodes.get_mut(node) {
+            load.in_flight = load.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Takes a request out of the queue, if it is still there.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) {
+        self.waiting.retain(|(waiting, _)| *waiting != ticket);
+    }
+
+    /// Serves the queue, oldest first, with whatever is free now.
+    pub(super) fn settle(&mut self) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        for (ticket, want) in std::mem::take(&mut self.waiting) {
+            if !self.possible(&want) {
+                decisions.push(Decision::Nowhere(ticket));
+            } else if let Some(node) = self.pick(&want) {
+                self.take(node);
+                decisions.push(Decision::Granted(ticket, node));
+            } else {
+                self.waiting.push_back((ticket, want));
+            }
+        }
+        decisions
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn in_flight(&self, node: NodeId) -> usize {
+        self.nodes.get(node).map_or(0, |load| load.in_flight)
+    }
+
+    /// Slots of all nodes that take requests.
+    pub(super) fn usable_slots(&self) -> usize {
+        self.nodes
+            .iter()
+            .filter(|load| load.live && !load.barred)
+            .map(|load| load.slots)
+            .sum()
+    }
+
+    fn candidates<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = (NodeId, &'a Load)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(|(id, load)| load.could_serve(&want.model) && !want.tried.contains(id))
+    }
+
+    fn possible(&self, want: &Want) -> bool {
+        self.candidates(want).next().is_some()
+    }
+
+    /// Prefers a node that has the model in memory, for loading costs seconds; then the least
+    /// loaded.
+    fn pick(&self, want: &Want) -> Option<NodeId> {
+        let count = self.nodes.len();
+        self.candidates(want)
+            .filter(|(_, load)| load.in_flight < load.slots)
+            .min_by_key(|(id, load)| {
+                let loaded = load.models.get(&*want.model) == Some(&true);
+                (
+                    Reverse(loaded),
+                    load.in_flight,
+                    (id + count - self.turn % count) % count,
+                )
+            })
+            .map(|(id, _)| id)
+    }
+
+    fn take(&mut self, node: NodeId) {
+        self.turn = node + 1;
+        if let Some(load) = self.nodes.get_mut(node) {
+            load.in_flight += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn want(model: &str) -> Want {
+    Want {
+        model: model.into(),
+        tried: BTreeSet::new(),
+    }
+}
+
+fn models(names: &[(&str, bool)]) -> HashMap<String, bool> {
+    names
+        .iter()
+        .map(|(name, loaded)| ((*name).to_owned(), *loaded))
+        .collect()
+}
+
+fn two_nodes(slots: usize, limit: usize) -> Schedule {
+    let mut schedule = Schedule::new(2, slots, limit);
+    schedule.observe(0, true, models(&[("a", true)]));
+    schedule.observe(1, true, models(&[("a", true), ("b", false)]));
+    schedule
+}
+
+#[test]
+fn the_least_loaded_node_is_taken_and_equal_ones_share() {
+    let mut schedule = two_nodes(4, 0);
+    let picks: Vec<_> = (0..4).map(|_| schedule.offer(want("a"))).collect();
+    assert_eq!(picks, [0, 1, 0, 1].map(Offer::Granted));
+    schedule.release(1);
+    schedule.release(1);
+    assert_eq!(schedule.offer(want("a")), Offer::Granted(1));
+}
+
+#[test]
+fn a_node_with_the_model_in_memory_goes_before_an_idle_one() {
+    let mut schedule = Schedule::new(2, 2, 8);
+    schedule.observe(0, true, models(&[("a", false)]));
+    schedule.observe(1, true, models(&[("a", true)]));
+    let picks: Vec<_> = (0..3).map(|_| schedule.offer(want("a"))).collect();
+    assert_eq!(
+        picks,
+        [1, 1, 0].map(Offer::Granted),
+        "full, the other one loads it"
+    );
+}
+
+#[test]
+fn olp_02_the_queue_is_bounded_and_first_come_first_served() {
+    let mut schedule = two_nodes(1, 2);
+    assert_eq!(schedule.offer(want("b")), Offer::Granted(1));
+    assert_eq!(schedule.offer(want("b")), Offer::Queued(0));
+    assert_eq!(schedule.offer(want("b")), Offer::Queued(1));
+    assert_eq!(schedule.offer(want("b")), Offer::Full);
+    assert_eq!(
+        schedule.offer(want("a")),
+        Offer::Granted(0),
+        "others do not wait behind them"
+    );
+    schedule.release(1);
+    assert_eq!(schedule.settle(), [Decision::Granted(0, 1)]);
+    schedule.withdraw(1);
+    schedule.release(1);
+    assert_eq!(schedule.settle(), []);
+    assert_eq!(schedule.queued(), 0);
+}
+
+#[test]
+fn llm_14_who_waits_for_a_dying_node_moves_on_or_is_told() {
+    let mut schedule = two_nodes(1, 8);
+    assert_eq!(schedule.offer(want("a")), Offer::Granted(0));
+    assert_eq!(schedule.offer(want("a")), Offer::Granted(1));
+    assert_eq!(schedule.offer(want("a")), Offer::Queued(0));
+    assert_eq!(schedule.offer(want("b")), Offer::Queued(1));
+    schedule.observe(1, false, models(&[("a", true), ("b", false)]));
+    schedule.release(0);
+    assert_eq!(
+        schedule.settle(),
+        [Decision::Granted(0, 0), Decision::Nowhere(1)]
+    );
+}
+
+#[test]
+fn a_request_does_not_return_to_a_node_that_failed_it() {
+    let mut schedule = two_nodes(1, 8);
+    let tried = Want {
+        tried: [0].into(),
+        ..want("a")
+    };
+    assert_eq!(schedule.offer(tried.clone()), Offer::Granted(1));
+    assert_eq!(schedule.offer(tried), Offer::Queued(0));
+    assert_eq!(
+        schedule.offer(Want {
+            tried: [0, 1].into(),
+            ..want("a")
+        }),
+        Offer::Nowhere
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Offer { model: bool, tried: Option<bool> },
+    Release(usize),
+    Withdraw(usize),
+    Observe { node: usize, live: bool },
+    Bar { node: usize, barred: bool },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<bool>(), any::<Option<bool>>())
+            .prop_map(|(model, tried)| Step::Offer { model, tried }),
+        3 => any::<usize>().prop_map(Step::Release),
+        1 => any::<usize>().prop_map(Step::Withdraw),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(node, live)| Step::Observe { node, live }),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(node, barred)| Step::Bar { node, barred }),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, in whatever order: slots are neither lost nor doubled, nobody waits for
+    /// what is free, and equal requests keep their order.
+    #[test]
+    fn llm_04_no_slot_leaks_and_nobody_starves(steps in prop::collection::vec(step(), 1..200)) {
+        let mut schedule = two_nodes(2, 5);
+        let mut held: Vec<NodeId> = Vec::new();
+        let mut waiting: Vec<Ticket> = Vec::new();
+        for step in steps {
+            let mut newest = None;
+            match step {
+                Step::Offer { model, tried } => {
+                    let tried = tried.map(usize::from).into_iter().collect();
+                    let want = Want { model: if model { "a" } else { "b" }.into(), tried };
+                    match schedule.offer(want) {
+                        Offer::Granted(node) => held.push(node),
+                        Offer::Queued(ticket) => waiting.push(ticket),
+                        Offer::Full => prop_assert_eq!(waiting.len(), 5),
+                        Offer::Nowhere => {}
+                    }
+                }
+                Step::Release(which) if !held.is_empty() => {
+                    schedule.release(held.swap_remove(which % held.len()));
+                }
+                Step::Withdraw(which) if !waiting.is_empty() => {
+                    schedule.withdraw(waiting.remove(which % waiting.len()));
+                }
+                Step::Observe { node, live } => {
+                    let known = models(&[("a", node == 0), ("b", false)]);
+                    schedule.observe(node, live, known);
+                }
+                Step::Bar { node, barred } => schedule.bar(node, barred),
+                Step::Release(_) | Step::Withdraw(_) => {}
+            }
+            for decision in schedule.settle() {
+                let (Decision::Granted(ticket, _) | Decision::Nowhere(ticket)) = decision;
+                prop_assert!(newest < Some(ticket), "the queue is served in order");
+                newest = Some(ticket);
+                waiting.retain(|waiting| *waiting != ticket);
+                if let Decision::Granted(_, node) = decision {
+                    held.push(node);
+                }
+            }
+            for node in 0..2 {
+                let holders = held.iter().filter(|held| **held == node).count();
+                prop_assert_eq!(schedule.in_flight(node), holders);
+                prop_assert!(holders <= 2);
+            }
+            prop_assert_eq!(schedule.queued(), waiting.len());
+            for (_, want) in &schedule.waiting {
+                prop_assert!(schedule.pick(want).is_none(), "somebody waits for a free slot");
+            }
+        }
+    }
+}
