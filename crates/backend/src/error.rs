@@ -1,0 +1,89 @@
+//! What can go wrong behind the API, and how a caller should react.
+
+use sutazai_auth::AuthError;
+use sutazai_persistence::DatabaseError;
+use sutazai_proto::{Coded, Details, ErrorCode, RemoteError};
+
+/// A failure of an operation of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller has no such conversation.
+    #[error("no conversation has this id")]
+    ConversationNotFound,
+    /// The caller has no such API key.
+    #[error("no API key has this id")]
+    KeyNotFound,
+    /// An API key could not be made; a fault of ours.
+    #[error("no API key could be made")]
+    KeyNotMade,
+    /// The model does not stop.
+    #[error("the answer grew beyond {limit} bytes and was given up")]
+    AnswerTooLong {
+        /// Largest answer in bytes.
+        limit: usize,
+    },
+    /// Another service broke the order of its stream.
+    #[error("ollama-proxy ended its stream out of order")]
+    BrokenStream,
+    /// Another service left out what its answer must have.
+    #[error("another service gave an incomplete answer")]
+    IncompleteAnswer,
+    /// The call to another service took longer than it was given.
+    #[error("the call to another service took too long")]
+    DeadlineExceeded,
+    /// Another service refused or failed.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The database refused or failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A credential could not be judged or made.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+}
+
+impl From<tonic::Status> for Error {
+    fn from(status: tonic::Status) -> Self {
+        Self::Remote(status.into())
+    }
+}
+
+impl Coded for Error {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::ConversationNotFound | Self::KeyNotFound => ErrorCode::NotFound,
+            Self::AnswerTooLong { .. } | Self::BrokenStream | Self::IncompleteAnswer => {
+                ErrorCode::BadUpstream
+            }
+            Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,
+            Self::KeyNotMade => ErrorCode::Internal,
+            Self::Remote(error) => error.code(),
+            Self::Database(error) => error.code(),
+            Self::Auth(error) => error.code(),
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::ConversationNotFound => "conversation_not_found",
+            Self::KeyNotFound => "api_key_not_found",
+            Self::AnswerTooLong { .. } => "answer_too_long",
+            Self::BrokenStream => "broken_stream",
+            Self::IncompleteAnswer => "incomplete_answer",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::KeyNotMade => "internal",
+            Self::Remote(error) => error.reason(),
+            Self::Database(error) => error.reason(),
+            Self::Auth(error) => error.reason(),
+        }
+    }
+
+    fn details(&self) -> Details {
+        match self {
+            Self::Remote(error) => error.details(),
+            Self::Database(error) => error.details(),
+            Self::Auth(error) => error.details(),
+            _ => Details::default(),
+        }
+    }
+}

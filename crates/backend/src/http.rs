@@ -1,0 +1,24 @@
+//! The public HTTP API: one file per family, all routes in [`routes`].
+
+mod agents;
+mod auth;
+mod chat;
+mod conversations;
+mod docs;
+mod door;
+mod input;
+mod models;
+mod openapi;
+mod page;
+mod problem;
+mod routes;
+mod security;
+mod sse;
+mod system;
+mod tasks;
+mod time;
+
+pub use security::{AllowedOrigins, InvalidOrigins};
+
+pub(crate) use routes::{Parts, router};
+pub(crate) use system::Facts;

@@ -1,0 +1,66 @@
+//! Who may pass to a route, for the router and for the document alike.
+
+use axum::{
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use sutazai_auth::{
+    AuthError, Permission,
+    http::{Authenticator, guard},
+};
+use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
+
+use super::{openapi, problem::Failure};
+
+/// Puts the guard in front of routes and says so in the document.
+#[derive(Clone)]
+pub(super) struct Door {
+    authenticator: Authenticator,
+}
+
+impl Door {
+    pub(super) fn new(authenticator: Authenticator) -> Self {
+        Self { authenticator }
+    }
+
+    /// Lets in everybody.
+    pub(super) fn open(mut routes: UtoipaMethodRouter) -> UtoipaMethodRouter {
+        openapi::open(&mut routes.1);
+        routes
+    }
+
+    /// Lets in who has a permission. Other methods of the path are not guarded by it: they answer
+    /// for themselves, or with 405.
+    pub(super) fn needs(
+        &self,
+        permission: Permission,
+        mut routes: UtoipaMethodRouter,
+    ) -> UtoipaMethodRouter {
+        openapi::guarded(&mut routes.1, Some(permission));
+        let guard = guard(self.authenticator.clone(), permission);
+        routes.map(|methods| methods.route_layer(guard))
+    }
+
+    /// Lets in everybody with a credential that holds.
+    pub(super) fn known(&self, mut routes: UtoipaMethodRouter) -> UtoipaMethodRouter {
+        openapi::guarded(&mut routes.1, None);
+        let layer = from_fn_with_state(self.authenticator.clone(), admit_known);
+        routes.map(|methods| methods.route_layer(layer))
+    }
+}
+
+async fn admit_known(
+    State(authenticator): State<Authenticator>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let principal = authenticator.authenticate(request.headers()).await;
+    match principal.and_then(|known| known.ok_or(AuthError::Missing)) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            next.run(request).await
+        }
+        Err(error) => Failure::from(error).into_response(),
+    }
+}

@@ -1,0 +1,98 @@
+//! All routes on one screen, each with what it takes to pass.
+
+use std::sync::Arc;
+
+use axum::{Router, middleware::from_fn};
+use http::StatusCode;
+use sutazai_auth::{Permission, http::Authenticator, keys::KeySet};
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
+
+use super::{
+    agents, auth, chat, conversations, docs,
+    door::Door,
+    models, openapi,
+    security::{self, AllowedOrigins},
+    system, tasks,
+};
+use crate::{
+    accounts::Accounts, chat::Chat, cursor::Cursors, peers::Peers, store::Conversations,
+    system::System,
+};
+
+/// What the families are made of.
+pub(crate) struct Parts {
+    pub(crate) accounts: Accounts,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) chat: Chat,
+    pub(crate) conversations: Conversations,
+    pub(crate) cursors: Cursors,
+    pub(crate) facts: system::Facts,
+    pub(crate) keys: Arc<KeySet>,
+    pub(crate) origins: AllowedOrigins,
+    pub(crate) peers: Peers,
+    pub(crate) system: System,
+    /// Cancelled when the process begins to stop.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Builds the API with its documentation.
+///
+/// # Errors
+/// The document of the API cannot be rendered.
+pub(crate) fn router(parts: Parts) -> Result<Router, serde_json::Error> {
+    let origins = parts.origins.clone();
+    let (api, document) = table(parts).split_for_parts();
+    let docs = docs::routes(&document)?;
+    let api = api
+        .merge(docs)
+        // One of our own, so that unknown paths get the headers too; the runtime gives it a body.
+        .fallback(async || StatusCode::NOT_FOUND);
+    let api = match origins.layer() {
+        Some(cors) => api.layer(cors),
+        None => api,
+    };
+    Ok(api.layer(from_fn(security::headers)))
+}
+
+#[rustfmt::skip]
+fn table(parts: Parts) -> OpenApiRouter {
+    use Permission::{
+        AgentsRead, ChatUse, ConversationsRead, ConversationsWrite, KeysManage, ModelsRead,
+        SystemRead, TasksRead, TasksWrite,
+    };
+    let Parts { accounts, authenticator, chat, conversations, cursors, facts, keys, peers, stopping, system, .. } = parts;
+    let door = Door::new(authenticator);
+    let history = conversations::Access { conversations, cursors: cursors.clone() };
+    let tasks = tasks::Access { peers: peers.clone(), cursors, stopping };
+    let system = system::Access { system, facts };
+
+    OpenApiRouter::with_openapi(openapi::document())
+        .routes(door.needs(ChatUse,            routes!(chat::create).with_state(chat)))
+        .routes(door.needs(ConversationsRead,  routes!(conversations::list).with_state(history.clone())))
+        .routes(door.needs(ConversationsRead,  routes!(conversations::get).with_state(history.clone())))
+        .routes(door.needs(ConversationsWrite, routes!(conversations::delete).with_state(history)))
+        .routes(door.needs(ModelsRead,         routes!(models::list).with_state(peers.clone())))
+        .routes(door.needs(TasksWrite,         routes!(tasks::create).with_state(tasks.clone())))
+        .routes(door.needs(TasksRead,          routes!(tasks::list).with_state(tasks.clone())))
+        .routes(door.needs(TasksRead,          routes!(tasks::types).with_state(tasks.clone())))
+        .routes(door.needs(TasksRead,          routes!(tasks::get).with_state(tasks.clone())))
+        .routes(door.needs(TasksRead,          routes!(tasks::events).with_state(tasks.clone())))
+        .routes(door.needs(TasksWrite,         routes!(tasks::cancel).with_state(tasks)))
+        .routes(door.needs(AgentsRead,         routes!(agents::list).with_state(peers.clone())))
+        .routes(door.needs(AgentsRead,         routes!(agents::get).with_state(peers)))
+        .routes(door.needs(KeysManage,         routes!(auth::create_key).with_state(accounts.clone())))
+        .routes(door.needs(KeysManage,         routes!(auth::list_keys).with_state(accounts.clone())))
+        .routes(door.needs(KeysManage,         routes!(auth::revoke_key).with_state(accounts.clone())))
+        .routes(door.needs(SystemRead,         routes!(system::status).with_state(system)))
+        .routes(door.known(routes!(auth::me)))
+        .routes(Door::open(routes!(auth::login).with_state(accounts)))
+        .routes(Door::open(routes!(auth::jwks).with_state(keys.clone())))
+        .routes(Door::open(routes!(auth::well_known_jwks).with_state(keys)))
+}
+
+#[cfg(test)]
+mod tests;
