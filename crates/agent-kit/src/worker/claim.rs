@@ -1,0 +1,175 @@
+//! Claims of many deliveries in one call.
+
+use std::{collections::HashMap, time::Duration};
+
+use sutazai_proto::tasks::v1::{ClaimResponse, Refusal, claim_result};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use super::coordinator::Coordinator;
+
+/// Most tasks in one call.
+const BATCH: usize = 64;
+/// How long the first of a batch waits for others that arrive together with it.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// One delivery that waits for its claim.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) task_id: String,
+    pub(crate) answer: oneshot::Sender<Claimed>,
+}
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// This attempt is ours, and so is its lease.
+    Granted(u32),
+    /// The delivery is to be dropped.
+    Refused(Refusal),
+    /// The coordinator did not answer: nothing is known.
+    Unanswered,
+}
+
+/// Serves claims until every sender is gone; while a call is under way, the next batch gathers.
+pub(crate) async fn serve(mut claims: mpsc::Receiver<Claim>, coordinator: Coordinator) {
+    while let Some(batch) = gather(&mut claims, BATCH, LINGER).await {
+        let response = match coordinator.claim(distinct(&batch)).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(error = %error, tasks = batch.len(), "claim was not answered");
+                ClaimResponse::default()
+            }
+        };
+        settle(batch, &response);
+    }
+}
+
+/// Waits for one item, then takes what else arrives within `linger`; `None` at the end.
+pub(crate) async fn gather<T>(
+    items: &mut mpsc::Receiver<T>,
+    most: usize,
+    linger: Duration,
+) -> Option<Vec<T>> {
+    let mut batch = Vec::new();
+    items.recv_many(&mut batch, most).await;
+    if batch.is_empty() {
+        return None;
+    }
+    let until = Instant::now() + linger;
+    while batch.len() < most {
+        let room = most - batch.len();
+        match timeout_at(until, items.recv_many(&mut batch, room)).await {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    Some(batch)
+}
+
+fn distinct(batch: &[Claim]) -> Vec<String> {
+    let mut ids: Vec<String> = batch.iter().map(|claim| claim.task_id.clone()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Hands each claim its part of the answer.
+///
+/// Of two deliveries of one task only one gets the grant: the other one is a repetition.
+fn settle(batch: Vec<Claim>, response: &ClaimResponse) {
+    let mut outcomes: HashMap<&str, Claimed> = response
+        .results
+        .iter()
+        .filter_map(|result| {
+            let outcome = match result.outcome? {
+                claim_result::Outcome::Granted(grant) => Claimed::Granted(grant.attempt),
+                claim_result::Outcome::Refused(refusal) => {
+                    Claimed::Refused(Refusal::try_from(refusal).unwrap_or_default())
+                }
+            };
+            Some((result.task_id.as_str(), outcome))
+        })
+        .collect();
+    for claim in batch {
+        let outcome = match outcomes.get_mut(claim.task_id.as_str()) {
+            Some(granted @ Claimed::Granted(_)) => {
+                std::mem::replace(granted, Claimed::Refused(Refusal::Held))
+            }
+            Some(refused) => *refused,
+            None => Claimed::Unanswered,
+        };
+        // Who no longer waits has given the delivery back.
+        let _ = claim.answer.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sutazai_proto::tasks::v1::{ClaimResult, Grant};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrives_together_is_one_batch_of_limited_size() {
+        let linger = Duration::from_millis(10);
+        let (sender, mut items) = mpsc::channel(8);
+        for item in 0..5 {
+            sender.send(item).await.unwrap();
+        }
+        assert_eq!(gather(&mut items, 3, linger).await.unwrap(), [0, 1, 2]);
+        let late = tokio::spawn(async move {
+            tokio::time::sleep(linger / 2).await;
+            sender.send(5).await.unwrap();
+            tokio::time::sleep(linger).await;
+            sender.send(6).await.unwrap();
+        });
+        assert_eq!(gather(&mut items, 9, linger).await.unwrap(), [3, 4, 5]);
+        assert_eq!(gather(&mut items, 9, linger).await.unwrap(), [6]);
+        late.await.unwrap();
+        assert_eq!(gather(&mut items, 9, linger).await, None);
+    }
+
+    #[test]
+    fn each_claim_gets_its_own_answer_in_any_order() {
+        let result = |task_id: &str, outcome| ClaimResult {
+            task_id: task_id.to_owned(),
+            outcome: Some(outcome),
+        };
+        let response = ClaimResponse {
+            results: vec![
+                result("b", claim_result::Outcome::Refused(Refusal::Early.into())),
+                result(
+                    "a",
+                    claim_result::Outcome::Granted(Grant {
+                        attempt: 4,
+                        lease: None,
+                    }),
+                ),
+            ],
+        };
+        let (batch, answers): (Vec<_>, Vec<_>) = ["a", "b", "a", "c"]
+            .into_iter()
+            .map(|task_id| {
+                let (answer, receiver) = oneshot::channel();
+                let task_id = task_id.to_owned();
+                (Claim { task_id, answer }, receiver)
+            })
+            .unzip();
+        assert_eq!(distinct(&batch), ["a", "b", "c"]);
+        settle(batch, &response);
+        let answers: Vec<Claimed> = answers
+            .into_iter()
+            .map(|mut answer| answer.try_recv().unwrap())
+            .collect();
+        let expected = [
+            Claimed::Granted(4),
+            Claimed::Refused(Refusal::Early),
+            Claimed::Refused(Refusal::Held),
+            Claimed::Unanswered,
+        ];
+        assert_eq!(answers, expected);
+    }
+}

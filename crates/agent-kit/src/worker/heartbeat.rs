@@ -1,0 +1,78 @@
+//! Credit out, leases renewed, verdicts in, results repeated: one loop for the whole worker.
+
+use std::sync::Arc;
+
+use sutazai_proto::tasks::v1::{LeaseStatus, WorkerCredit};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, lease::Reaction, pace::Pace};
+
+/// Beats until `stop` fires.
+pub(crate) async fn beat(shared: Arc<Shared>, stop: CancellationToken) {
+    let slots = usize::from(shared.agent.slots());
+    let mut pace = Pace::new(slots, super::ROOM / 2);
+    let mut answered = true;
+    loop {
+        let due = pace.due(shared.load());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sleep_until(due.unwrap_or_else(Instant::now)) => {}
+            // Something changed: the next one may be due earlier.
+            () = shared.changed.notified() => continue,
+        }
+        let load = shared.load();
+        match exchange(&shared, load.free).await {
+            Ok(()) => pace.answered(Instant::now(), load),
+            Err(error) => {
+                // The first of a row of failures tells it all.
+                if answered {
+                    tracing::warn!(%error, reason = error.reason, "heartbeat was not answered");
+                }
+                pace.failed(Instant::now());
+                answered = false;
+                continue;
+            }
+        }
+        if !answered {
+            tracing::info!("heartbeat is answered again");
+            answered = true;
+        }
+        shared.repeat_results().await;
+    }
+}
+
+/// Sends one heartbeat and does what the answer asks for.
+async fn exchange(shared: &Shared, free: usize) -> Result<(), crate::Failure> {
+    let free_slots = u32::try_from(free).unwrap_or(u32::MAX);
+    let credits = shared.capabilities.iter().map(|capability| WorkerCredit {
+        task_type: Some(capability.task_type()),
+        free_slots,
+    });
+    let leases = shared.leases.lock().renewals();
+    let response = shared
+        .coordinator
+        .heartbeat(credits.collect(), leases)
+        .await?;
+    for status in &response.leases {
+        obey(shared, status);
+    }
+    Ok(())
+}
+
+fn obey(shared: &Shared, status: &LeaseStatus) {
+    let task_id = status.task_id.as_str();
+    match shared.leases.lock().apply(status) {
+        Reaction::Keep => {}
+        Reaction::Cancel(held) => {
+            tracing::info!(task_id, attempt = status.attempt, "task is to be cancelled");
+            held.stops.cancel.cancel();
+        }
+        Reaction::Forget(held) => {
+            let verdict = status.verdict().as_str_name();
+            tracing::debug!(task_id, attempt = status.attempt, verdict, "lease is over");
+            held.stops.forget.cancel();
+        }
+    }
+}
