@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod consumer;
+mod credit;
+mod error;
+mod grpc;
+mod lease;
+mod outbox;
+mod reaper;
+mod retention;
+mod retry;
+mod service;
+mod store;
+mod submission;
+mod task;
+mod tasks;
+mod watch;
+
+pub use config::Config;
+pub use error::Error;
+pub use service::{BuildError, Service};
+pub use store::{MIGRATOR, SCHEMA};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Everything that can be asked about tasks; one object, whoever asks.
+
+use futures::Stream;
+use sutazai_persistence::DatabaseError;
+use sutazai_proto::ids::TaskId;
+
+use crate::credit::{AttemptRef, TaskType, Worker};
+use crate::error::Error;
+use crate::outbox::Bell;
+use crate::store::{Finished, Page, Place, ReleaseRef, Store, Stray, Submitted, View};
+use crate::submission::Submission;
+use crate::task::{Change, Outcome};
+use crate::watch::{Item, Progress, Watchers, follow};
+
+/// The tasks of all tenants; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    store: Store,
+    watchers: Watchers,
+    bell: Bell,
+}
+
+impl Tasks {
+    pub(crate) fn new(store: Store, watchers: Watchers, bell: Bell) -> Self {
+        Self {
+            store,
+            watchers,
+            bell,
+        }
+    }
+
+    /// Stores a task; true when an earlier request with the same key did.
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<(View, bool), Error> {
+        match self.store.submit(&submission).await? {
+            Submitted::Made(view) => {
+                self.bell.ring();
+                Ok((view, false))
+            }
+            Submitted::Replayed(view) => Ok((view, true)),
+            Submitted::KeyReused => Err(Error::KeyReused),
+            Submitted::KeyInFlight => Err(Error::KeyInFlight),
+            Submitted::UnknownType { known } => Err(Error::UnknownTaskType {
+                name: submission.task_type,
+                known,
+            }),
+        }
+    }
+
+    pub(crate) async fn get(&self, tenant: &str, id: TaskId) -> Result<View, Error> {
+        self.store
+            .get(tenant, id)
+            .await?
+            .ok_or(Error::TaskNotFound(id))
+    }
+
+    /// Lists tasks, and says where the next page begins.
+    pub(crate) async fn list(
+        &self,
+        tenant: &str,
+        page: Page,
+    ) -> Result<(Vec<View>, Option<Place>), Error> {
+        let wanted = page.limit;
+        // One more than wanted tells whether there is a next page.
+        let more = Page {
+            limit: wanted.saturating_add(1),
+            ..page
+        };
+        let mut views = self.store.list(tenant, &more).await?;
+        let fits = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let is_last = views.len() <= fits;
+        views.truncate(fits);
+        let last = views.last().filter(|_| !is_last);
+        let next = last.map(|view| Place {
+            created_at: view.task.created_at,
+            id: view.task.id,
+        });
+        Ok((views, next))
+    }
+
+    /// Asks for the end of a task.
+    pub(crate) async fn cancel(&self, tenant: &str, id: TaskId) -> Result<View, Error> {
+        let (view, changes) = self
+            .store
+            .cancel(tenant, id)
+            .await?
+            .ok_or(Error::TaskNotFound(id))?;
+        self.watchers.changed(&changes);
+        Ok(view)
+    }
+
+    /// Follows a task to its end.
+    pub(crate) async fn watch(
+        &self,
+        tenant: &str,
+        id: TaskId,
+        after_sequence: u64,
+    ) -> Result<impl Stream<Item = Result<Item, Error>> + Send + use<>, Error> {
+        follow(
+            self.store.clone(),
+            &self.watchers,
+            tenant,
+            id,
+            after_sequence,
+        )
+        .await
+    }
+
+    pub(crate) async fn types(&self) -> Result<Vec<TaskType>, Error> {
+        Ok(self.store.task_types().await?)
+    }
+
+    /// Takes the end of an attempt, once.
+    pub(crate) async fn finish(
+        &self,
+        consumer: &str,
+        message_id: &str,
+        ended: AttemptRef,
+        worker: &Worker,
+        outcome: Outcome,
+    ) -> Result<(), DatabaseError> {
+        match self
+            .store
+            .finish(consumer, message_id, ended, worker, outcome)
+            .await?
+        {
+            Finished::Applied(change) => self.announce(&[change]),
+            Finished::Repeated => {
+                tracing::debug!(task.id = %ended.task, "result came again");
+            }
+            Finished::Stale => tracing::info!(
+                task.id = %ended.task,
+                attempt = ended.attempt,
+                worker = worker.as_str(),
+                "result of an attempt that is not the current one refused",
+            ),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn progress(&self, task: TaskId, progress: Progress) {
+        self.watchers.progress(task, progress);
+    }
+
+    /// Counts a release that no worker could take as an attempt.
+    pub(crate) async fn give_up_release(
+        &self,
+        release: ReleaseRef,
+        why: &str,
+    ) -> Result<(), DatabaseError> {
+        let changes = self.store.give_up_release(release, why).await?;
+        self.announce(&changes);
+        Ok(())
+    }
+
+    /// Keeps a message that nobody could read.
+    pub(crate) async fn keep_stray(&self, stray: &Stray) -> Result<(), DatabaseError> {
+        self.store.keep_stray(stray).await
+    }
+
+    fn announce(&self, changes: &[Change]) {
+        if !changes.is_empty() {
+            self.watchers.changed(changes);
+            self.bell.ring();
+        }
+    }
+}
