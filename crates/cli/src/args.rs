@@ -1,0 +1,124 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use sutazai_mesh::catalog::ServiceName;
+
+/// One dependable agent service out of Ollama nodes and MCP servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sutazai",
+    version,
+    after_help = "Examples:\n  \
+        sutazai dev                     start the platform in one process, state in .run/\n  \
+        sutazai doctor                  probe every part of the running platform\n  \
+        sutazai doctor --json | jq      the same for machines\n  \
+        sutazai env init                write .env and secret files with random values"
+)]
+pub struct Cli {
+    /// Print JSON, one document a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `sutazai` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the whole platform in one process, with a real Postgres as its child.
+    Dev(DevArgs),
+    /// Probe every part of the running platform and print the evidence.
+    Doctor(DoctorArgs),
+    /// Generate environment files.
+    Env(EnvArgs),
+    /// Print the effective configuration of a service, secrets masked, or all its faults.
+    Config(ConfigArgs),
+    /// Print a short-lived access token for the administrator of the running platform.
+    Token(TokenArgs),
+    /// Write the generated files of the repository, or check that they are fresh.
+    #[command(hide = true)]
+    Generate {
+        /// Change nothing; fail when a file is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `sutazai dev`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        sutazai dev\n  \
+        sutazai dev --port 0 --data /tmp/second     a second platform beside the first\n  \
+        OLLAMA_URLS=http://gpu-1:11434,http://gpu-2:11434 sutazai dev\n  \
+        sutazai dev --backup before.dump --reset    keep a dump, then start afresh")]
+pub struct DevArgs {
+    /// Folder that keeps the state.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+    /// Port of the public API on 127.0.0.1; 0 takes a free one.
+    #[arg(long, default_value_t = 10010)]
+    pub port: u16,
+    /// Port of the model fleet's own door (Ollama's and OpenAI's dialects); 0 takes a free one.
+    #[arg(long, default_value_t = 10011)]
+    pub proxy_port: u16,
+    /// Throw the state away first.
+    #[arg(long)]
+    pub reset: bool,
+    /// Write a dump of the database (for `pg_restore`) first.
+    #[arg(long, value_name = "FILE")]
+    pub backup: Option<PathBuf>,
+}
+
+/// Arguments of `sutazai doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Folder that keeps the state of the running platform.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+}
+
+/// Arguments of `sutazai env`.
+#[derive(Clone, Debug, Args)]
+pub struct EnvArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: EnvAction,
+}
+
+/// What `sutazai env` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EnvAction {
+    /// Write `.env` and a folder of secret files with random values; what exists is kept.
+    Init {
+        /// Folder to write to.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Print the commented list of all settings (the committed `.env.example`).
+    Example,
+}
+
+/// Arguments of `sutazai config`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "The exit code is 78 when the configuration has faults.")]
+pub struct ConfigArgs {
+    /// The service; all services when absent.
+    pub service: Option<ServiceName>,
+}
+
+/// Arguments of `sutazai token`.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// Folder that keeps the state of the platform.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+}

@@ -1,0 +1,160 @@
+//! `sutazai dev`: the whole platform in one process, over a real Postgres.
+
+pub mod card;
+pub mod database;
+pub mod demo_node;
+pub mod folder;
+pub mod node;
+pub mod platform;
+pub mod secrets;
+
+mod settings;
+
+use std::{io, path::PathBuf};
+
+use sutazai_auth::keys::KeyError;
+use sutazai_mesh::catalog::ServiceName;
+use sutazai_persistence::{migrate::MigrateError, provision::ProvisionError};
+use sutazai_runtime::{config::Source, lifecycle::Shutdown};
+use sutazai_servers::postgres::StartError;
+
+use crate::{EXIT_CONFIG, args::DevArgs, screen::Screen};
+
+pub use platform::{Options, Platform};
+
+/// An error of some service, of whatever kind.
+pub type ServiceError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the platform did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state folder can not be used.
+    #[error("can not use {path}")]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process works on the folder.
+    #[error(
+        "another `sutazai dev` (process {pid}) already runs on {folder}: stop it with Ctrl-C where it \
+         runs, or give this one a folder and ports of its own: --data DIR --port 0 --proxy-port 0"
+    )]
+    Taken {
+        /// The folder.
+        folder: PathBuf,
+        /// The other process.
+        pid: String,
+    },
+    /// A newer version wrote the folder.
+    #[error(
+        "{folder} was written by a newer version (layout {found}): use that version, or start afresh \
+         with --reset (--backup FILE keeps a dump, with the newer version)"
+    )]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// Its layout.
+        found: u32,
+    },
+    /// A secret file can not be read or written.
+    #[error("can not keep the secrets")]
+    Secrets(#[from] io::Error),
+    /// A key can not be made or read.
+    #[error("can not prepare the keys")]
+    Keys(#[from] KeyError),
+    /// The API key can not be made.
+    #[error("can not make an API key")]
+    ApiKey,
+    /// The database does not run.
+    #[error(transparent)]
+    Server(#[from] StartError),
+    /// Roles or database can not be made.
+    #[error("can not prepare the database")]
+    Provision(#[from] ProvisionError),
+    /// A schema can not be brought to this version.
+    #[error("can not migrate the database; `sutazai dev --reset` starts afresh")]
+    Migrate(#[from] MigrateError),
+    /// The demo node can not listen.
+    #[error("can not start the demo node")]
+    DemoNode(#[source] io::Error),
+    /// The settings of a service have faults.
+    #[error("the configuration of {service} has faults")]
+    Configuration {
+        /// The service.
+        service: ServiceName,
+        /// All of them.
+        source: sutazai_runtime::config::Faults,
+    },
+    /// A service could not be built.
+    #[error("can not build {service}")]
+    Build {
+        /// The service.
+        service: ServiceName,
+        /// Why not.
+        source: ServiceError,
+    },
+    /// A service ended by itself.
+    #[error("{service} ended unexpectedly")]
+    Ended {
+        /// The service.
+        service: ServiceName,
+        /// Why, where it said so.
+        source: Option<ServiceError>,
+    },
+    /// A service did not take work in time.
+    #[error("not ready after {seconds} s: {waiting}")]
+    Late {
+        /// How long we waited.
+        seconds: u64,
+        /// What was still missing.
+        waiting: String,
+    },
+}
+
+impl Error {
+    /// Returns the exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Configuration { .. }) {
+            EXIT_CONFIG
+        } else {
+            1
+        }
+    }
+}
+
+/// Runs the platform until a signal or a fault ends it.
+///
+/// # Errors
+/// Why it did not start, or which service ended by itself.
+pub async fn command(args: DevArgs, screen: &Screen) -> Result<(), Error> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let telemetry = sutazai_telemetry::Config {
+        format: sutazai_telemetry::Format::Human,
+        filter,
+    };
+    // Without a subscriber the platform still works, so a failure here ends nothing.
+    let _telemetry = sutazai_telemetry::init(&telemetry).ok();
+
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(sutazai_runtime::lifecycle::signals(shutdown.clone()));
+    let options = Options::new(args, Source::process());
+    let platform = tokio::select! {
+        started = Platform::start(options, screen) => started?,
+        () = shutdown.draining() => return Ok(()),
+    };
+    card::print(platform.description(), screen);
+
+    let outcome = tokio::select! {
+        error = platform.failure() => Err(error),
+        () = shutdown.draining() => Ok(()),
+    };
+    let stopping = screen.step("stopping");
+    tokio::select! {
+        () = platform.stop() => stopping.done("drained, database stopped"),
+        () = shutdown.aborted() => screen.note("stopped at once; unfinished tasks go on at the next start"),
+    }
+    signals.abort();
+    outcome
+}

@@ -1,0 +1,7 @@
+//! The `sutazai` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sutazai_cli::main()
+}
