@@ -93,4 +93,5 @@ async fn agt_05_a_second_agent_is_under_a_hundred_lines() {
     assert_eq!(refused.reason, "validation_failed");
     assert!(!refused.retryable);
     assert_eq!(announcement(&Echo).slots, 4);
+    assert!(include_str!("echo_agent.rs").lines().count() < 100);
 }
