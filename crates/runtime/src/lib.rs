@@ -6,6 +6,7 @@ mod grpc;
 mod grpc_layers;
 mod http_layers;
 pub mod lifecycle;
+pub mod parting;
 mod parts;
 pub mod probe;
 mod serve;

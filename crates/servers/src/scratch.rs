@@ -1,7 +1,7 @@
-//! Empty databases on a throw-away server, for tests.
+//! Empty databases on a throw-away server, and a folder, for tests.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::PathBuf,
     process,
     sync::atomic::{AtomicU32, Ordering},
@@ -55,9 +55,24 @@ pub async fn database() -> Result<String, StartError> {
     Ok(options.database(&name).to_url_lossy().to_string())
 }
 
-async fn throw_away() -> Result<Postgres, StartError> {
+/// Makes the folder of this test process, for what lives as long as the process; the next run
+/// removes it.
+///
+/// # Errors
+/// Why the folder can not be made.
+pub fn folder() -> io::Result<PathBuf> {
     sweep();
-    let data = folder(process::id()).join("postgres");
+    let folder = env::temp_dir().join(format!("{FOLDER}{}", process::id()));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+async fn throw_away() -> Result<Postgres, StartError> {
+    let folder = folder().map_err(|source| StartError::Prepare {
+        path: env::temp_dir(),
+        source,
+    })?;
+    let data = folder.join("postgres");
     Postgres::start(Options {
         data,
         port: None,
@@ -65,10 +80,6 @@ async fn throw_away() -> Result<Postgres, StartError> {
         durable: false,
     })
     .await
-}
-
-fn folder(pid: u32) -> PathBuf {
-    env::temp_dir().join(format!("{FOLDER}{pid}"))
 }
 
 /// Removes the folders of test processes that are gone.

@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, header};
 use serde::Serialize;
 use sutazai_proto::Coded;
+use sutazai_runtime::parting::{LastWords, shutting_down};
 use tracing::Span;
 
 use super::problem::{Failure, Occurrence};
@@ -36,6 +37,7 @@ pub(crate) fn answer<E: Coded>(
     occurrence: Occurrence,
     events: impl Stream<Item = Result<Event, E>> + Send + 'static,
 ) -> Response {
+    let last_words = last_words(&occurrence);
     let body = in_current_span(events.flat_map(move |item| match item {
         Ok(event) => stream::iter([Ok(event)]).left_stream(),
         Err(error) => {
@@ -49,10 +51,19 @@ pub(crate) fn answer<E: Coded>(
     let mut response = Sse::new(body)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response();
+    response.extensions_mut().insert(last_words);
     let headers = response.headers_mut();
     headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// Makes the `error` event of a stream that the end of the process cuts off.
+fn last_words(occurrence: &Occurrence) -> LastWords {
+    let mut problem = shutting_down();
+    occurrence.complete(&mut problem);
+    let data = serde_json::to_string(&problem).unwrap_or_default();
+    LastWords(format!("event: error\ndata: {data}\n\n").into())
 }
 
 /// Keeps the request's span around the work of its stream, which outlives the handler.

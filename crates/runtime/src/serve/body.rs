@@ -5,19 +5,27 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
+
+/// What a last frame gets to leave the process: a body that fails drops what the connection still
+/// buffers.
+const FLUSH: Duration = Duration::from_millis(50);
 
 /// How a body ends before its time.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The connection breaks, which tells a client of HTTP that the answer is not whole.
     Broken(&'static str),
+    /// The same, after one more frame.
+    Said(Bytes, &'static str),
     /// gRPC trailers with this status.
     Trailers(Status),
 }
@@ -31,6 +39,8 @@ pin_project! {
         end: F,
         guard: G,
         ended: bool,
+        // The last frame is under way; then the connection breaks, for this reason.
+        parting: Option<(Pin<Box<Sleep>>, &'static str)>,
     }
 }
 
@@ -41,6 +51,7 @@ impl<F, G> Until<F, G> {
             end,
             guard,
             ended: false,
+            parting: None,
         }
     }
 }
@@ -57,10 +68,19 @@ impl<F: Future<Output = End>, G> http_body::Body for Until<F, G> {
         if *this.ended {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(end) = this.end.poll(cx) {
+        if let Some((flushed, why)) = this.parting {
+            ready!(flushed.as_mut().poll(cx));
             *this.ended = true;
+            return Poll::Ready(Some(Err(broken(why))));
+        }
+        if let Poll::Ready(end) = this.end.poll(cx) {
+            *this.ended = !matches!(end, End::Said(..));
             return Poll::Ready(match end {
-                End::Broken(why) => Some(Err(axum::Error::new(io::Error::other(why)))),
+                End::Broken(why) => Some(Err(broken(why))),
+                End::Said(frame, why) => {
+                    *this.parting = Some((Box::pin(sleep(FLUSH)), why));
+                    Some(Ok(Frame::data(frame)))
+                }
                 // A status always fits into headers; were it otherwise, the stream ends without.
                 End::Trailers(status) => {
                     let mut trailers = http::HeaderMap::new();
@@ -83,6 +103,10 @@ impl<F: Future<Output = End>, G> http_body::Body for Until<F, G> {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+fn broken(why: &'static str) -> axum::Error {
+    axum::Error::new(io::Error::other(why))
 }
 
 #[cfg(test)]
@@ -117,6 +141,20 @@ mod tests {
         let end = std::future::ready(End::Broken("shutting down"));
         let mut body = Until::new(endless(), end, ());
         assert!(body.frame().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stream_says_its_last_words_before_it_breaks_off() {
+        let words = Bytes::from_static(b"event: error\n\n");
+        let end = Box::pin(std::future::ready(End::Said(
+            words.clone(),
+            "shutting down",
+        )));
+        let mut body = Until::new(endless(), end, ());
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), words);
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(body.frame().await.is_none());
     }
 
     #[tokio::test]

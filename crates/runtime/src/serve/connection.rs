@@ -9,18 +9,16 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use sutazai_proto::{ErrorCode, Problem};
 use tokio::{net::TcpStream, time::sleep};
 use tonic::Status;
 use tower::ServiceExt;
 use tracing::debug;
 
 use super::{AGE, End, Ends, HEADER_TIME, Protocol, Until, load::Requests};
+use crate::parting::{LastWords, STOPPING, shutting_down};
 
 /// Time for the last bytes of an answer to leave after it ended.
 const FLUSH: Duration = Duration::from_millis(100);
-/// What a client is told whose request is cut off.
-const STOPPING: &str = "the service is stopping; ask again, another instance may answer";
 
 /// What one connection is served with.
 pub(super) struct Connection {
@@ -101,13 +99,20 @@ impl Connection {
             let response = tokio::select! {
                 biased;
                 response = answer => response?,
-                () = cut.cancelled() => stopping(protocol),
+                () = cut.cancelled() => {
+                    // This answer is the last word itself, so nothing cuts it off.
+                    let whole = Box::pin(std::future::pending());
+                    let response = stopping(protocol);
+                    return Ok(response.map(|body| Body::new(Until::new(body, whole, open))));
+                }
             };
+            let last_words = response.extensions().get::<LastWords>().cloned();
             let end = Box::pin(async move {
                 cut.cancelled_owned().await;
-                match protocol {
-                    Protocol::Http => End::Broken(STOPPING),
-                    Protocol::Grpc => End::Trailers(Status::unavailable(STOPPING)),
+                match (protocol, last_words) {
+                    (Protocol::Grpc, _) => End::Trailers(Status::unavailable(STOPPING)),
+                    (Protocol::Http, Some(LastWords(frame))) => End::Said(frame, STOPPING),
+                    (Protocol::Http, None) => End::Broken(STOPPING),
                 }
             });
             Ok(response.map(|body| Body::new(Until::new(body, end, open))))
@@ -117,9 +122,7 @@ impl Connection {
 
 fn stopping(protocol: Protocol) -> Response<Body> {
     match protocol {
-        Protocol::Http => Problem::new(ErrorCode::Unavailable, "shutting_down", STOPPING)
-            .into_response()
-            .map(Body::from),
+        Protocol::Http => shutting_down().into_response().map(Body::from),
         Protocol::Grpc => Status::unavailable(STOPPING).into_http(),
     }
 }

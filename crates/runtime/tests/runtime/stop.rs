@@ -293,6 +293,27 @@ async fn streams_go_on_during_the_grace_and_are_cut_off_after_it() {
 }
 
 #[tokio::test]
+async fn a_request_without_an_answer_gets_one_after_the_grace() {
+    let entered = Arc::new(Notify::new());
+    let inside = Arc::clone(&entered);
+    let never = move || async move {
+        inside.notify_one();
+        std::future::pending::<&'static str>().await
+    };
+    let routes = Router::new().route("/never", get(never));
+    let grace = Duration::from_millis(200);
+    let running = Arc::new(Running::start(process(grace).http(routes)).await);
+    let asking = Arc::clone(&running);
+    let asked = tokio::spawn(async move { asking.send(request("/never")).await });
+    timeout(PATIENCE, entered.notified()).await.unwrap();
+    running.shutdown.trigger();
+    let answer = timeout(PATIENCE, asked).await.unwrap().unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.json()["code"], "shutting_down");
+    Arc::into_inner(running).unwrap().stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_silent_client_does_not_delay_the_stop() {
     let grace = PATIENCE * 3;
     let running = Running::start(process(grace)).await;
