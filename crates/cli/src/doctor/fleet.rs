@@ -78,33 +78,39 @@ impl Fleet {
         }
     }
 
-    /// Judges a part by all processes that use it.
+    /// Judges a part by all processes that use it; each of them probes it with its own connections.
     pub(super) fn part_row(&self, part: &str, total: &str) -> Row {
-        let seen = self
-            .views
-            .iter()
-            .filter_map(|(name, view)| Some((name, view.as_ref().ok()?)));
-        let mut evidence = Vec::new();
+        let mut seen = Vec::new();
         let mut causes = Vec::new();
         let mut counters = BTreeMap::new();
-        for (name, view) in seen {
+        for (name, view) in self
+            .views
+            .iter()
+            .filter_map(|(name, view)| Some((name, view.as_ref().ok()?)))
+        {
             for probe in view.probes.iter().filter(|probe| probe.part == part) {
-                let (list, text) = if probe.ok {
-                    (&mut evidence, &probe.evidence)
-                } else {
-                    (&mut causes, &probe.cause)
-                };
-                list.push(format!("{name}: {text}"));
                 counters.extend(view.total(total));
+                if probe.ok {
+                    seen.push((name.as_str(), &probe.evidence));
+                } else {
+                    causes.push(format!("{name}: {}", probe.cause));
+                }
             }
         }
-        let row = match (evidence.is_empty(), causes.is_empty()) {
-            (_, false) => Row::bad(part, causes.join("; ")),
-            (false, true) => Row::good(part, evidence.join("; ")),
-            (true, true) => Row {
+        let row = match (seen.as_slice(), causes.as_slice()) {
+            ([(name, evidence)], []) => Row::good(part, format!("{name}: {evidence}")),
+            ([(name, evidence), others @ ..], []) => {
+                let others: Vec<&str> = others.iter().map(|(name, _)| *name).collect();
+                Row::good(
+                    part,
+                    format!("{name}: {evidence}; works for {} too", others.join(", ")),
+                )
+            }
+            ([], []) => Row {
                 ok: None,
                 ..Row::bad(part, "not judged: no process that uses it answers")
             },
+            (_, causes) => Row::bad(part, causes.join("; ")),
         };
         row.counting(counters)
     }
