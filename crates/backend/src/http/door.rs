@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use sutazai_auth::{
@@ -11,7 +11,7 @@ use sutazai_auth::{
 };
 use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
 
-use super::{openapi, problem::Failure};
+use super::{input::params::Params, openapi, problem::Failure};
 
 /// Puts the guard in front of routes and says so in the document.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl Door {
     /// Lets in everybody.
     pub(super) fn open(mut routes: UtoipaMethodRouter) -> UtoipaMethodRouter {
         openapi::open(&mut routes.1);
-        routes
+        strict(routes)
     }
 
     /// Lets in who has a permission. Other methods of the path are not guarded by it: they answer
@@ -39,14 +39,30 @@ impl Door {
     ) -> UtoipaMethodRouter {
         openapi::guarded(&mut routes.1, Some(permission));
         let guard = guard(self.authenticator.clone(), permission);
-        routes.map(|methods| methods.route_layer(guard))
+        strict(routes).map(|methods| methods.route_layer(guard))
     }
 
     /// Lets in everybody with a credential that holds.
     pub(super) fn known(&self, mut routes: UtoipaMethodRouter) -> UtoipaMethodRouter {
         openapi::guarded(&mut routes.1, None);
         let layer = from_fn_with_state(self.authenticator.clone(), admit_known);
-        routes.map(|methods| methods.route_layer(layer))
+        strict(routes).map(|methods| methods.route_layer(layer))
+    }
+}
+
+/// Refuses every parameter where the document knows none; operations that know some refuse the
+/// others themselves.
+fn strict(routes: UtoipaMethodRouter) -> UtoipaMethodRouter {
+    if openapi::reads_query(&routes.1) {
+        return routes;
+    }
+    routes.map(|methods| methods.route_layer(from_fn(refuse_parameters)))
+}
+
+async fn refuse_parameters(params: Params, request: Request, next: Next) -> Response {
+    match params.finish() {
+        Ok(()) => next.run(request).await,
+        Err(error) => Failure::from(error).into_response(),
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::openapi::{
     Components, ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi,
     OpenApiBuilder, PathItem, Paths, Ref, RefOr, Response, ResponseBuilder,
     extensions::ExtensionsBuilder,
-    path::{HttpMethod, Operation, OperationBuilder},
+    path::{HttpMethod, Operation, OperationBuilder, ParameterIn},
     schema::{ArrayBuilder, ObjectBuilder, Schema, Type},
     security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     tag::{Tag, TagBuilder},
@@ -185,6 +185,18 @@ pub(super) fn open(paths: &mut Paths) {
         .paths
         .values_mut()
         .for_each(|item| each(item, finish_public));
+}
+
+/// Tells whether an operation reads parameters of the query.
+pub(super) fn reads_query(paths: &Paths) -> bool {
+    let items = paths.paths.values();
+    let operations = items.flat_map(|item| [&item.get, &item.post, &item.delete]);
+    let mut parameters = operations
+        .flatten()
+        .flat_map(|operation| operation.parameters.iter().flatten());
+    parameters.any(
+        |parameter| matches!(parameter, RefOr::T(one) if one.parameter_in == ParameterIn::Query),
+    )
 }
 
 /// Completes operations that need a credential, and perhaps a permission.

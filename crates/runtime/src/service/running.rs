@@ -36,6 +36,8 @@ const RETRY: Backoff = Backoff {
     min: Duration::from_millis(200),
     max: Duration::from_secs(10),
 };
+/// Failures of a hook that are no news: services start in any order, and find each other a moment later.
+const QUIET_TRIES: u32 = 3;
 
 /// What belongs to a process while it runs; dropping it ends all of it.
 pub(super) struct Running {
@@ -202,7 +204,11 @@ async fn repeat(name: &'static str, hook: Hook) {
     for attempt in 1.. {
         let Err(error) = hook().await else { return };
         let pause = RETRY.ceiling(attempt);
-        warn!(error, ?pause, hook = name, "hook failed, trying again");
+        if attempt > QUIET_TRIES {
+            warn!(error, ?pause, hook = name, "hook failed, trying again");
+        } else {
+            debug!(error, ?pause, hook = name, "hook failed, trying again");
+        }
         sleep(pause).await;
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     chat::{Answer, End, Question},
-    http::input::InputError,
+    http::input::{InputError, json::object},
 };
 
 /// Longest message in bytes.
@@ -38,7 +38,7 @@ pub(crate) struct ChatBody {
     #[serde(default)]
     stream: bool,
     /// Sampling parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     options: ChatOptions,
 }
 

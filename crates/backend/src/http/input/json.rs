@@ -1,6 +1,6 @@
 //! The JSON body of a request: every fault has its own answer.
 
-use std::time::Duration;
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -8,7 +8,10 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::error::Category;
 use serde_path_to_error::{Path, Segment};
 
@@ -99,7 +102,7 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Reads a value out of a whole body.
+/// Reads an object out of a whole body.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InputError> {
     let text = std::str::from_utf8(body).map_err(|error| InputError::Utf8 {
         at: error.valid_up_to(),
@@ -111,7 +114,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InputError> {
         ));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let Object(value) = read.map_err(|error| {
         let pointer = pointer(error.path());
         fault(pointer, error.inner())
     })?;
@@ -119,6 +123,39 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InputError> {
         .end()
         .map_err(|error| InputError::Syntax(error.to_string()))?;
     Ok(value)
+}
+
+/// Reads an object that is a part of a body.
+pub(crate) fn object<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+/// A value out of an object. What serde derives for a struct would take a list of its members too,
+/// which no schema of ours allows.
+struct Object<T>(T);
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
 }
 
 fn fault(pointer: String, error: &serde_json::Error) -> InputError {

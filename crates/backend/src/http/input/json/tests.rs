@@ -11,7 +11,7 @@ use super::*;
 #[serde(deny_unknown_fields)]
 struct Sample {
     message: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     #[expect(dead_code, reason = "only its reading matters")]
     options: Options,
     #[serde(default)]
@@ -74,6 +74,7 @@ async fn sec_10_each_fault_has_its_own_code() {
         (b"{\"message\":\"m\"} x", 400, "invalid_json", None),
         (b"{\"message\":\"\xff\"}", 400, "invalid_utf8", None),
         (b"[]", 400, "validation_failed", Some("")),
+        (br#"["m",{},null]"#, 400, "validation_failed", Some("")),
         (b"{}", 400, "validation_failed", Some("")),
         (
             br#"{"message":7}"#,
@@ -92,6 +93,12 @@ async fn sec_10_each_fault_has_its_own_code() {
             400,
             "validation_failed",
             Some("/options/seed"),
+        ),
+        (
+            br#"{"message":"m","options":[[],7]}"#,
+            400,
+            "validation_failed",
+            Some("/options"),
         ),
         (
             br#"{"message":"m","options":{"stop":["a",2]}}"#,

@@ -1,0 +1,111 @@
+//! What becomes of a message that is published.
+
+use sutazai_messaging::topology::{self, Queue, Topology};
+use sutazai_messaging::{Broker, BrokerError, Outgoing};
+use sutazai_proto::events::EventType;
+use sutazai_proto::tasks::v1::{TaskFinished, TaskReleased};
+
+use crate::bench::{QUEUE, TYPE, collector, declared, depth_reaches, next, task};
+
+pub(crate) async fn a_confirmed_message_arrives_whole(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let event = TaskReleased {
+        r#type: TYPE.to_owned(),
+        ..TaskReleased::default()
+    };
+    let sent = Outgoing::event("task-coordinator", topology::WORK, TYPE, &event)
+        .with_task("task-7", Some(3));
+    broker.publish(sent.clone()).await.unwrap();
+    assert_eq!(broker.depth(QUEUE).await.unwrap(), 1);
+
+    let (handler, mut deliveries) = collector();
+    let consumer = broker.consume(QUEUE, 1, handler).await.unwrap();
+    let delivery = next(&mut deliveries).await;
+    assert_eq!(delivery.id, sent.id);
+    assert_eq!(delivery.queue, QUEUE);
+    assert_eq!(delivery.routing_key, TYPE);
+    assert_eq!(delivery.headers, sent.headers);
+    assert_eq!(delivery.delivery_count, 0);
+    assert_eq!(delivery.decode::<TaskReleased>().unwrap(), event);
+    consumer.stop().await;
+    assert_eq!(broker.depth(QUEUE).await.unwrap(), 0);
+}
+
+pub(crate) async fn many_are_published_in_order(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let ids: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let results = broker
+        .publish_all(ids.iter().map(|id| task(id)).collect())
+        .await;
+    assert_eq!(results.len(), 20);
+    assert!(results.iter().all(Result::is_ok));
+
+    let (handler, mut deliveries) = collector();
+    let consumer = broker.consume(QUEUE, 1, handler).await.unwrap();
+    for id in &ids {
+        assert_eq!(next(&mut deliveries).await.id, *id);
+    }
+    consumer.stop().await;
+}
+
+pub(crate) async fn each_binding_gets_its_events(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let event = TaskFinished::default();
+    let message = Outgoing::event("backend", topology::EVENTS, TaskFinished::NAME, &event);
+    broker.publish(message).await.unwrap();
+    assert_eq!(broker.depth(topology::COORDINATOR_EVENTS).await.unwrap(), 1);
+    assert_eq!(broker.depth(QUEUE).await.unwrap(), 0);
+    assert_eq!(broker.depth(topology::UNROUTABLE).await.unwrap(), 0);
+}
+
+pub(crate) async fn what_no_queue_wants_is_found(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let event = TaskReleased::default();
+    for exchange in [topology::WORK, topology::EVENTS] {
+        let message = Outgoing::event("task-coordinator", exchange, "nobody.serves.this", &event);
+        broker.publish(message).await.unwrap();
+    }
+    depth_reaches(&broker, topology::UNROUTABLE, 2).await;
+}
+
+pub(crate) async fn a_full_queue_refuses(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let small = Queue {
+        name: "small".to_owned(),
+        delivery_limit: None,
+        dead_letter_exchange: None,
+        max_length: Some(2),
+    };
+    broker
+        .declare(&Topology {
+            queues: vec![small],
+            ..Topology::default()
+        })
+        .await
+        .unwrap();
+    let message = |id: &str| Outgoing {
+        exchange: String::new(),
+        routing_key: "small".to_owned(),
+        ..task(id)
+    };
+    let mut taken = 0;
+    let refused = loop {
+        match broker.publish(message("a")).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, BrokerError::Full(queue) if queue == "small"));
+    // RabbitMQ refuses when the bound is passed, not when it is met.
+    assert!((2..=3).contains(&taken), "{taken}");
+    depth_reaches(&broker, "small", taken).await;
+
+    let (handler, mut deliveries) = collector();
+    let consumer = broker.consume("small", 1, handler).await.unwrap();
+    for _ in 0..taken {
+        next(&mut deliveries).await;
+    }
+    consumer.stop().await;
+    depth_reaches(&broker, "small", 0).await;
+    broker.publish(message("b")).await.unwrap();
+}

@@ -1,0 +1,17 @@
+//! Stories across the services: everything real but the model nodes.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "an expectation that fails is a test that fails"
+)]
+
+mod agents;
+mod automation;
+mod chat;
+mod doctor;
+mod drain;
+mod effects;
+mod grpc;
+mod restart;
+mod tasks;
