@@ -9,6 +9,7 @@
 
 mod budget;
 mod calls;
+mod contracts;
 mod generated;
 mod layers;
 mod names;

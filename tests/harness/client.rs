@@ -210,11 +210,17 @@ impl Client {
         self.request(Method::POST, "/api/v1/chat").json(&body)
     }
 
-    /// Submits a task and returns its id.
+    /// Submits a task and returns its id; a platform that is busy is asked again, as it says itself.
     pub async fn submit(&self, kind: &str, input: Value) -> String {
-        let answer = self
-            .post("/api/v1/tasks", json!({"type": kind, "input": input}))
-            .await;
+        let answer = crate::eventually("room for a task", async || {
+            let answer = self
+                .post("/api/v1/tasks", json!({"type": kind, "input": input}))
+                .await;
+            let busy = answer.status == StatusCode::SERVICE_UNAVAILABLE
+                && answer.header("retry-after").is_some();
+            (!busy).then_some(answer)
+        })
+        .await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
         answer.json["id"].as_str().expect("an id").to_owned()
     }

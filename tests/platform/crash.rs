@@ -1,4 +1,4 @@
-//! A kill -9 of the whole process in the middle of the work.
+//! The end of the whole process in the middle of the work: by kill -9, and by SIGTERM.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,6 +14,17 @@ const DONE_BEFORE: usize = 40;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tsk_01_kill_9_during_200_tasks_loses_none_and_doubles_none() {
+    story(Dev::kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cfg_14_sigterm_under_load_ends_in_time_and_loses_none() {
+    story(Dev::terminate).await;
+}
+
+/// Submits the tasks, ends the platform while some are done, some run and some wait, starts it again
+/// and looks at every one.
+async fn story(end: fn(Dev)) {
     let folder = folder();
     let data = folder.path().join("state");
     let node = FakeNode::start(
@@ -33,9 +44,9 @@ async fn tsk_01_kill_9_during_200_tasks_loses_none_and_doubles_none() {
         (done.json["items"].as_array().map_or(0, Vec::len) >= DONE_BEFORE).then_some(())
     })
     .await;
-    tokio::task::spawn_blocking(move || first.kill())
+    tokio::task::spawn_blocking(move || end(first))
         .await
-        .expect("the kill");
+        .expect("the end");
 
     let second = start(&data, &node.url()).await;
     let client = Client::with_key_of(&second.description);

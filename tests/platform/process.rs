@@ -86,7 +86,8 @@ impl Dev {
         Self::start(command.env("OLLAMA_URLS", nodes))
     }
 
-    fn start(command: &mut Command) -> Self {
+    /// Runs a command that starts the platform, and waits until it takes work.
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
             .env("RUST_LOG", "error")
             .stdin(Stdio::null())
@@ -127,14 +128,22 @@ impl Dev {
     }
 
     /// Sends Ctrl-C to the platform and waits for its end.
-    pub(crate) fn interrupt(mut self) {
-        let pid = self.pid();
-        kill_process(pid, Signal::INT).expect("the platform runs");
+    pub(crate) fn interrupt(self) {
+        self.stop(Signal::INT);
+    }
+
+    /// Asks the platform to stop as a supervisor does, and waits for its end.
+    pub(crate) fn terminate(self) {
+        self.stop(Signal::TERM);
+    }
+
+    fn stop(mut self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the platform runs");
         let give_up = Instant::now() + STOP_LIMIT;
         while self.child.try_wait().expect("a child").is_none() {
             assert!(
                 Instant::now() < give_up,
-                "not gone {STOP_LIMIT:?} after Ctrl-C"
+                "not gone {STOP_LIMIT:?} after the signal"
             );
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -10,7 +10,10 @@ pub mod secrets;
 
 mod settings;
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+};
 
 use sutazai_auth::keys::KeyError;
 use sutazai_mesh::catalog::ServiceName;
@@ -124,18 +127,31 @@ impl Error {
     }
 }
 
+/// Reads `RUST_LOG` and `LOG_FORMAT` (`auto`, `json`, `human`). On a terminal the progress speaks, so
+/// only what is wrong is logged there; elsewhere JSON lines tell the whole story.
+fn telemetry() -> sutazai_telemetry::Config {
+    let terminal = io::stderr().is_terminal();
+    let default = if terminal {
+        "warn"
+    } else {
+        sutazai_telemetry::DEFAULT_FILTER
+    };
+    let format = std::env::var("LOG_FORMAT")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    sutazai_telemetry::Config {
+        format: format.unwrap_or_default(),
+        filter: std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned()),
+    }
+}
+
 /// Runs the platform until a signal or a fault ends it.
 ///
 /// # Errors
 /// Why it did not start, or which service ended by itself.
 pub async fn command(args: DevArgs, screen: &Screen) -> Result<(), Error> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
-    let telemetry = sutazai_telemetry::Config {
-        format: sutazai_telemetry::Format::Human,
-        filter,
-    };
     // Without a subscriber the platform still works, so a failure here ends nothing.
-    let _telemetry = sutazai_telemetry::init(&telemetry).ok();
+    let _telemetry = sutazai_telemetry::init(&telemetry()).ok();
 
     let shutdown = Shutdown::new();
     let signals = tokio::spawn(sutazai_runtime::lifecycle::signals(shutdown.clone()));

@@ -2,6 +2,7 @@
 
 mod body;
 mod connection;
+mod leftover;
 mod load;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

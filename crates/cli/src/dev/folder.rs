@@ -18,8 +18,8 @@ const LAYOUT: u32 = 1;
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    // The kernel drops the lock with the file, also after a kill -9.
-    _lock: fs::File,
+    // The kernel drops the lock with the process, also after a kill -9.
+    lock: fs::File,
 }
 
 impl Folder {
@@ -39,7 +39,7 @@ impl Folder {
         if reset {
             Self::clear(&root).map_err(io)?;
         }
-        let folder = Self { root, _lock: lock };
+        let folder = Self { root, lock };
         folder.check_layout()?;
         for name in ["keys", "secrets"] {
             let path = folder.path(name);
@@ -112,6 +112,14 @@ impl Folder {
             None => fs::write(&path, format!("{LAYOUT}\n"))
                 .map_err(|source| Error::Folder { path, source }),
         }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing alone would leave the lock to a child that is just being started, until it has
+        // replaced itself by its program.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

@@ -14,7 +14,7 @@ use tonic::Status;
 use tower::ServiceExt;
 use tracing::debug;
 
-use super::{AGE, End, Ends, HEADER_TIME, Protocol, Until, load::Requests};
+use super::{AGE, End, Ends, HEADER_TIME, Protocol, Until, leftover::Leftover, load::Requests};
 use crate::parting::{LastWords, STOPPING, shutting_down};
 
 /// Time for the last bytes of an answer to leave after it ended.
@@ -92,11 +92,11 @@ impl Connection {
         let open = requests.begin();
         let protocol = self.protocol;
         let cut = self.ends.cut.clone();
-        let mut request = request.map(Body::new);
+        let (mut request, leftover) = Leftover::watch(request);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = self.router.clone().oneshot(request);
         async move {
-            let response = tokio::select! {
+            let mut response = tokio::select! {
                 biased;
                 response = answer => response?,
                 () = cut.cancelled() => {
@@ -106,6 +106,7 @@ impl Connection {
                     return Ok(response.map(|body| Body::new(Until::new(body, whole, open))));
                 }
             };
+            leftover.settle(response.headers_mut()).await;
             let last_words = response.extensions().get::<LastWords>().cloned();
             let end = Box::pin(async move {
                 cut.cancelled_owned().await;

@@ -312,3 +312,40 @@ async fn a_body_that_stops_is_given_up_after_30_s() {
     assert!(answer.contains("application/problem+json"), "{answer}");
     running.stop().await.unwrap();
 }
+
+/// Sends bytes over a connection of its own and returns all that comes back until it is closed.
+async fn exchange(running: &Running, head: &str, body: &[u8]) -> String {
+    let mut raw = TcpStream::connect(running.addresses.http).await.unwrap();
+    raw.write_all(&[head.as_bytes(), body].concat())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    timeout(PATIENCE, raw.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn beh_07_an_answer_before_the_end_of_the_body_is_not_lost() {
+    let refuse = async || StatusCode::PAYLOAD_TOO_LARGE;
+    let running = Running::start(builder().http(Router::new().route("/take", post(refuse)))).await;
+    let head = |length: u64, more: &str| {
+        format!("POST /take HTTP/1.1\r\nhost: x\r\n{more}content-length: {length}\r\n\r\n")
+    };
+    // The rest of the body is thrown away, and the next request behind it is answered.
+    let next = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let body = [vec![b'x'; 3 * 1024 * 1024], next.to_vec()].concat();
+    let answers = exchange(&running, &head(3 * 1024 * 1024, ""), &body).await;
+    assert!(answers.starts_with("HTTP/1.1 413"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 200"), "{answers}");
+    // A body that does not come ends the connection, which the answer says.
+    let answer = exchange(&running, &head(1 << 40, ""), b"x").await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    // A client that waits for our word is not asked for a body that nobody reads.
+    let answer = exchange(&running, &head(9, "expect: 100-continue\r\n"), b"").await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    running.stop().await.unwrap();
+}

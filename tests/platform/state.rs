@@ -1,0 +1,102 @@
+//! Whose state it is, and how to keep or drop it.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use crate::process::{Dev, folder, program};
+
+/// An account that owns nothing.
+const STRANGER: u32 = 65534;
+
+fn tasks(dev: &Dev) -> usize {
+    let get = format!(
+        r#"curl -sf {}/api/v1/tasks -H "Authorization: Bearer $(cat {})""#,
+        dev.description.api,
+        dev.description.api_key_file.display()
+    );
+    let output = crate::process::shell(&get);
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a list");
+    list["items"].as_array().expect("items").len()
+}
+
+fn dev(program: &Path, data: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args([
+            "--json",
+            "dev",
+            "--port",
+            "0",
+            "--proxy-port",
+            "0",
+            "--data",
+        ])
+        .arg(data)
+        .args(more);
+    command
+}
+
+#[test]
+fn a_backup_keeps_what_a_reset_throws_away() {
+    let folder = folder();
+    let (data, dump) = (
+        folder.path().join("state"),
+        folder.path().join("before.dump"),
+    );
+    let first = Dev::start(&mut dev(&program(), &data, &[]));
+    let submit = first.commands["a task, followed to its end"]
+        .as_str()
+        .expect("a command");
+    assert!(crate::process::shell(submit).status.success());
+    assert_eq!(tasks(&first), 1);
+    let key = fs::read(&first.description.api_key_file).expect("the key");
+    first.interrupt();
+
+    let more = ["--reset", "--backup", &dump.display().to_string()];
+    let second = Dev::start(&mut dev(&program(), &data, &more));
+    assert_eq!(tasks(&second), 0, "the reset kept a task");
+    assert_ne!(
+        fs::read(&second.description.api_key_file).expect("the key"),
+        key
+    );
+    let dump = fs::read(&dump).expect("the dump");
+    assert!(dump.starts_with(b"PGDMP"), "no dump of pg_dump");
+    second.interrupt();
+}
+
+#[test]
+fn an_ordinary_user_runs_it_too() {
+    if !rustix::process::geteuid().is_root() {
+        // Then every other test here has shown it.
+        return;
+    }
+    let folder = folder();
+    let home = folder.path().join("home");
+    fs::create_dir(&home).expect("a folder");
+    std::os::unix::fs::chown(&home, Some(STRANGER), Some(STRANGER)).expect("its owner");
+    // The target folder may lie where that user can not go.
+    let copy = folder.path().join("sutazai");
+    fs::copy(program(), &copy).expect("a copy of the program");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("its mode");
+
+    let id = STRANGER.to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"])
+        .arg(&copy);
+    command
+        .args([
+            "--json",
+            "dev",
+            "--port",
+            "0",
+            "--proxy-port",
+            "0",
+            "--data",
+        ])
+        .arg(home.join("state"));
+    let running = Dev::start(command.current_dir("/").env("HOME", &home));
+    assert_eq!(tasks(&running), 0);
+    let key = fs::metadata(&running.description.api_key_file).expect("the key");
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    running.interrupt();
+}
