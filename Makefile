@@ -18,10 +18,10 @@ run: ## Start the platform on this machine, answering a chat (Ctrl-C stops it)
 	@cargo build --bin sutazai && exec target/debug/sutazai dev $(ARGS)
 
 test: check ## Everything: checks, all tests, and the platform from a fresh clone
-	@cargo test $(SCOPE) --no-fail-fast --features system-tests/clone -- --test-threads=2 2>&1 | tee target/test.log; awk -f .ci/table.awk target/test.log
+	@cargo test $(SCOPE) --no-fail-fast --features system-tests/clone -- --test-threads=2 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
 test-fast: ## Unit, property, contract and flow tests; needs no server but Postgres' programs
-	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log; awk -f .ci/table.awk target/test.log
+	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
 check: ## Format, lints, documentation, generated files
 	@cargo fmt --all --check
