@@ -152,6 +152,15 @@ async fn a_platform_that_forgot_its_keys_turns_the_token_row_red() {
     assert_only_red(&stage.doctor().await, "token");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_can_not_be_accepted_turns_its_row_red() {
+    let stage = Stage::start().await;
+    stage
+        .execute("revoke insert on tasks.outbox from task_coordinator")
+        .await;
+    assert_only_red(&stage.doctor().await, "task");
+}
+
 /// A part that fails on demand.
 struct Breakable<T> {
     inner: T,

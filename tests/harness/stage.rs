@@ -197,6 +197,18 @@ impl Stage {
         rows.expect("an answer to the query")
     }
 
+    /// Runs a statement, as the database's own user.
+    pub async fn execute(&self, sql: &'static str) {
+        use sqlx::Connection;
+
+        let url = self.platform.database().server().superuser_url("sutazai");
+        let mut connection = sqlx::PgConnection::connect(&url)
+            .await
+            .expect("the database");
+        let done = sqlx::query(sql).execute(&mut connection).await;
+        done.expect("the statement runs");
+    }
+
     /// Kills the database, as a crash would.
     pub async fn kill_postgres(&self) {
         let server = self.platform.database().server();
