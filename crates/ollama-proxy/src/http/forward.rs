@@ -11,6 +11,8 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::LengthLimitError;
+use sutazai_proto::{ErrorCode, RemoteError};
+use sutazai_runtime::parting::{LastWords, shutting_down};
 
 use super::{
     asked::Asked,
@@ -186,14 +188,26 @@ fn framing(headers: &HeaderMap) -> Framing {
 
 impl Answer {
     fn into_response(self) -> Response {
+        let last_words = self.passing.last_words();
         let mut response = Response::new(Body::from_stream(self.passing.pieces()));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        if let Some(words) = last_words {
+            response.extensions_mut().insert(words);
+        }
         response
     }
 }
 
 impl Passing {
+    /// Returns what the caller is told when the end of the process cuts the answer off.
+    fn last_words(&self) -> Option<LastWords> {
+        let problem = shutting_down();
+        let error = RemoteError::new(ErrorCode::Unavailable, problem.code, problem.detail);
+        let words = self.dialect.last_words(self.framer.framing(), &error);
+        words.map(LastWords)
+    }
+
     fn pieces(self) -> impl Stream<Item = Result<Bytes, Error>> + Send {
         stream::unfold(self, |mut passing| async move {
             let piece = passing.next().await?;

@@ -26,6 +26,11 @@ impl Framer {
         }
     }
 
+    /// Returns how the answer is divided.
+    pub(super) fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// Takes what arrived and returns what can be passed on.
     pub(super) fn push(&mut self, bytes: Bytes) -> Option<Bytes> {
         if self.framing == Framing::Whole {

@@ -45,6 +45,25 @@ async fn llm_10_the_first_piece_arrives_before_the_second_is_made() {
     proxy.stop().await;
 }
 
+#[tokio::test]
+async fn llm_02_the_end_of_the_process_is_said_before_an_answer_breaks() {
+    let node = FakeNode::start(script().fault(Fault::StallAfterTokens(1))).await;
+    let proxy = Proxy::start(&[&node], &[("DRAIN_GRACE_SECONDS", "0.3")]).await;
+    let mut open = Vec::new();
+    for path in PATHS {
+        open.push(proxy.post(path, &body()).await);
+    }
+    let (answers, ()) = tokio::join!(join_all(open.into_iter().map(read)), proxy.stop());
+    for (path, (answer, regular)) in PATHS.into_iter().zip(answers) {
+        assert!(!regular, "{path} looks complete");
+        let last = documents(&answer).pop().unwrap();
+        assert!(
+            last["error"].to_string().contains("stopping"),
+            "{path}: {last}"
+        );
+    }
+}
+
 /// None of the answers ever ends, so a proxy that collects any of them shows no piece of it.
 #[tokio::test]
 async fn olp_06_many_streams_run_at_once_and_none_is_collected() {
