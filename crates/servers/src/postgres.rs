@@ -178,13 +178,17 @@ impl Postgres {
                 .as_ref()
                 .map(|password| ("PGPASSWORD", password)),
         );
-        let output = command
+        command
             .stdin(Stdio::null())
             .stdout(target)
-            .stderr(Stdio::piped())
-            .output()
-            .await;
-        let output = output.map_err(|source| StartError::Run { program, source })?;
+            .stderr(Stdio::piped());
+        let run = |source| StartError::Run {
+            program: program.clone(),
+            source,
+        };
+        // Not `output()`: it would take the standard output for itself.
+        let child = command.spawn().map_err(run)?;
+        let output = child.wait_with_output().await.map_err(run)?;
         if output.status.success() {
             return Ok(());
         }
