@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check generate clean
+.PHONY: help tools run test test-fast check generate clean
 
 # Arguments of `sutazai dev`, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
 ARGS ?=
@@ -14,23 +14,27 @@ export RUST_BACKTRACE ?= 1
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## Start the platform on this machine, answering a chat (Ctrl-C stops it)
+tools:
+	@command -v cargo >/dev/null || { echo "Rust is missing. Install rustup (https://rustup.rs); it takes the pinned version by itself." >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "A C compiler is missing. Debian, Ubuntu: sudo apt-get install build-essential" >&2; exit 1; }
+
+run: tools ## Start the platform on this machine, answering a chat (Ctrl-C stops it)
 	@cargo build --bin sutazai && exec target/debug/sutazai dev $(ARGS)
 
 test: check ## Everything: checks, all tests, and the platform from a fresh clone
 	@cargo test $(SCOPE) --no-fail-fast --features system-tests/clone -- --test-threads=2 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
-test-fast: ## Unit, property, contract and flow tests; needs no server but Postgres' programs
+test-fast: tools ## Unit, property, contract and flow tests; needs no server but Postgres' programs
 	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
-check: ## Format, lints, documentation, generated files
+check: tools ## Format, lints, documentation, generated files
 	@cargo fmt --all --check
 	@cargo clippy $(SCOPE) --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	@cargo run --quiet --bin sqlx-prepare -- --check
 	@cargo run --quiet --bin sutazai -- generate --check
 
-generate: ## Write all generated files anew
+generate: tools ## Write all generated files anew
 	@cargo run --quiet --bin sqlx-prepare
 	@cargo run --quiet --bin sutazai -- generate
 	@GENERATE=1 cargo test --quiet -p backend --lib api_02_the_committed_document_is_fresh
