@@ -14,7 +14,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::broker::{Broker, BrokerError, Consumer, Handler};
-use crate::message::Outgoing;
+use crate::message::{Outgoing, Properties};
 use crate::observe;
 use crate::topology::{Queue, Topology};
 
@@ -141,6 +141,7 @@ impl Broker for MemoryBroker {
             exchange: String::new(),
             routing_key: name.clone(),
             headers: BTreeMap::new(),
+            properties: Properties::default(),
             content_type: "text/plain".to_owned(),
             body: Bytes::new(),
         };

@@ -18,6 +18,17 @@ pub const HEADER_DEAD_QUEUE: &str = "x-dead-queue";
 /// [`HEADER_REASON`] of what came back too often; RabbitMQ uses the same text.
 pub const REASON_DELIVERY_LIMIT: &str = "delivery_limit";
 
+/// What AMQP carries beside the headers for a question and its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// Queue that an answer goes to, through the default exchange.
+    pub reply_to: Option<String>,
+    /// Ties an answer to its question.
+    pub correlation_id: Option<String>,
+    /// The producer's login name, which the broker validated.
+    pub user_id: Option<String>,
+}
+
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
@@ -29,6 +40,8 @@ pub struct Outgoing {
     pub routing_key: String,
     /// Facts beside the body, by lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// Facts that AMQP has properties for.
+    pub properties: Properties,
     /// Media type of the body.
     pub content_type: String,
     /// The content.
@@ -46,6 +59,8 @@ pub struct Delivery {
     pub routing_key: String,
     /// Facts beside the body, by lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// Facts that AMQP has properties for.
+    pub properties: Properties,
     /// Media type of the body.
     pub content_type: String,
     /// The content.
@@ -73,6 +88,7 @@ impl Outgoing {
             exchange: exchange.to_owned(),
             routing_key: routing_key.to_owned(),
             headers,
+            properties: Properties::default(),
             content_type: CONTENT_TYPE.to_owned(),
             body: event.encode_to_vec().into(),
         }
@@ -180,6 +196,7 @@ mod tests {
             queue: "work.llm.generate".to_owned(),
             routing_key: message.routing_key,
             headers: message.headers,
+            properties: message.properties,
             content_type: message.content_type,
             body: message.body,
             delivery_count: 0,

@@ -4,4 +4,5 @@ pub mod postgres;
 pub mod scratch;
 
 mod account;
+mod child;
 mod orphan;

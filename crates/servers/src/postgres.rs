@@ -19,7 +19,7 @@ pub use binaries::{Binaries, NotFound};
 
 use launch::Prepared;
 
-use crate::{account, account::Account, orphan};
+use crate::{account, account::Account, child::tail, orphan};
 
 /// Longest time to wait for the server to be ready: recovery after a crash is part of it.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -263,14 +263,4 @@ fn is_leftover(output: &str) -> bool {
     ["lock file", "shared memory", "Address already in use"]
         .iter()
         .any(|text| output.contains(text))
-}
-
-/// Returns the end of what a program printed, on one line.
-fn tail(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    lines[lines.len().saturating_sub(4)..].join(" | ")
 }

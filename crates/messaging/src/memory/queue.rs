@@ -42,6 +42,7 @@ impl Message {
             queue: queue.to_owned(),
             routing_key: self.content.routing_key.clone(),
             headers: self.content.headers.clone(),
+            properties: self.content.properties.clone(),
             content_type: self.content.content_type.clone(),
             body: self.content.body.clone(),
             delivery_count: self.deliveries,
@@ -130,6 +131,7 @@ impl Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Properties;
     use crate::topology;
 
     fn queue() -> Messages {
@@ -142,6 +144,7 @@ mod tests {
             exchange: String::new(),
             routing_key: String::new(),
             headers: BTreeMap::new(),
+            properties: Properties::default(),
             content_type: String::new(),
             body: bytes::Bytes::new(),
         }

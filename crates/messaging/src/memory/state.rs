@@ -217,6 +217,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::message::Properties;
     use crate::topology::{self, Queue};
 
     fn message(exchange: &str, key: &str) -> Outgoing {
@@ -225,6 +226,7 @@ mod tests {
             exchange: exchange.to_owned(),
             routing_key: key.to_owned(),
             headers: std::collections::BTreeMap::new(),
+            properties: Properties::default(),
             content_type: "text/plain".to_owned(),
             body: Bytes::new(),
         }

@@ -13,8 +13,10 @@ pub(crate) async fn a_confirmed_message_arrives_whole(broker: impl Broker) {
         r#type: TYPE.to_owned(),
         ..TaskReleased::default()
     };
-    let sent = Outgoing::event("task-coordinator", topology::WORK, TYPE, &event)
+    let mut sent = Outgoing::event("task-coordinator", topology::WORK, TYPE, &event)
         .with_task("task-7", Some(3));
+    sent.properties.reply_to = Some("answers".to_owned());
+    sent.properties.correlation_id = Some("question-1".to_owned());
     broker.publish(sent.clone()).await.unwrap();
     assert_eq!(broker.depth(QUEUE).await.unwrap(), 1);
 
@@ -25,6 +27,7 @@ pub(crate) async fn a_confirmed_message_arrives_whole(broker: impl Broker) {
     assert_eq!(delivery.queue, QUEUE);
     assert_eq!(delivery.routing_key, TYPE);
     assert_eq!(delivery.headers, sent.headers);
+    assert_eq!(delivery.properties, sent.properties);
     assert_eq!(delivery.delivery_count, 0);
     assert_eq!(delivery.decode::<TaskReleased>().unwrap(), event);
     consumer.stop().await;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::child::on_path;
+
 /// Folders of the distributions, newest version first within each.
 const FOLDERS: [&str; 5] = [
     "/usr/lib/postgresql/*/bin",
@@ -64,13 +66,6 @@ impl Binaries {
     pub fn path(&self, program: &str) -> PathBuf {
         self.folder.join(program)
     }
-}
-
-/// Looks for a program on the `PATH`.
-pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
 }
 
 fn is_complete(folder: &Path) -> bool {

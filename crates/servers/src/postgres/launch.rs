@@ -1,18 +1,12 @@
 //! Making and launching a cluster.
 
-use std::{
-    fs, io,
-    net::{Ipv4Addr, TcpListener},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, ExitStatus, Stdio},
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use super::{Postgres, StartError};
+use crate::{
+    account::Account,
+    child::{self, tail},
 };
-
-use rustix::process::Pid;
-use tokio::sync::{oneshot, watch};
-
-use super::{Postgres, StartError, binaries, tail};
-use crate::account::Account;
 
 /// A cluster that is about to run.
 pub(super) struct Prepared {
@@ -85,12 +79,12 @@ impl Prepared {
         }
         let port = match self.options.port {
             Some(port) => port,
-            None => free_port().map_err(prepare)?,
+            None => child::free_port().map_err(prepare)?,
         };
         let output = fs::File::create(&log).map_err(prepare)?;
         let command = self.server(port, output).map_err(prepare)?;
         let program = self.binaries.path("postgres");
-        let (pid, ended) = watch_child(command)
+        let (pid, ended) = child::spawn(command, "postgres")
             .await
             .map_err(|source| StartError::Run { program, source })?;
         let server = Postgres {
@@ -105,17 +99,11 @@ impl Prepared {
         Ok(server)
     }
 
-    /// The server's command; with `setpriv` it gets SIGINT, a clean stop, when our thread ends.
+    /// The server's command; SIGINT, which it gets when our thread ends, is a clean stop.
     fn server(&self, port: u16, log: fs::File) -> io::Result<Command> {
-        let postgres = self.binaries.path("postgres");
-        let mut command = match binaries::on_path("setpriv") {
-            Some(setpriv) => {
-                let mut command = self.command(&setpriv);
-                command.args(["--pdeathsig", "INT"]).arg(&postgres);
-                command
-            }
-            None => self.command(&postgres),
-        };
+        let program = self.binaries.path("postgres");
+        let mut command = child::bound_to_us(&program, "INT", self.account);
+        Self::environment(&mut command);
         command
             .arg("-D")
             .arg(&self.data)
@@ -141,53 +129,15 @@ impl Prepared {
     }
 
     fn command(&self, program: &Path) -> Command {
-        use std::os::unix::process::CommandExt;
-
-        let mut command = Command::new(program);
-        // A group of its own: Ctrl-C at the terminal reaches only us, and we stop the server last.
+        let mut command = child::command(program, self.account);
+        Self::environment(&mut command);
         command
-            .stdin(Stdio::null())
-            .current_dir("/")
-            .process_group(0);
+    }
+
+    fn environment(command: &mut Command) {
         command
             .env_remove("PGDATA")
             .env_remove("PGPORT")
             .env("LC_ALL", "C.UTF-8");
-        if let Some(account) = self.account {
-            command.uid(account.uid).gid(account.gid);
-        }
-        command
     }
-}
-
-/// Runs the child on a thread of its own: the kernel sends the parent-death signal when the
-/// *thread* that started the child ends, so it must not be one of a pool.
-async fn watch_child(
-    mut command: Command,
-) -> io::Result<(Pid, watch::Receiver<Option<ExitStatus>>)> {
-    let (started, start) = oneshot::channel();
-    let (ended, end) = watch::channel(None);
-    let thread = std::thread::Builder::new().name("postgres-child".to_owned());
-    thread.spawn(move || match command.spawn() {
-        Ok(mut child) => {
-            let _ = started.send(Ok(child.id()));
-            ended.send_replace(Some(child.wait().unwrap_or_default()));
-        }
-        Err(error) => {
-            let _ = started.send(Err(error));
-        }
-    })?;
-    let gone = || io::Error::other("the thread that starts the server ended");
-    let pid = start.await.map_err(|_| gone())??;
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(gone)?;
-    Ok((pid, end))
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
 }

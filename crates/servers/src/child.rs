@@ -1,0 +1,92 @@
+//! A server as a child process: unprivileged, in a group of its own, gone when its parent is.
+
+use std::{
+    env, io,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
+
+use rustix::process::Pid;
+use tokio::sync::{oneshot, watch};
+
+use crate::account::Account;
+
+/// Makes the command of a program that runs under `account` and inherits no working folder.
+pub(crate) fn command(program: &Path, account: Option<Account>) -> Command {
+    use std::os::unix::process::CommandExt;
+
+    let mut command = Command::new(program);
+    // A group of its own: Ctrl-C at the terminal reaches only us, and we stop the server last.
+    command
+        .stdin(Stdio::null())
+        .current_dir("/")
+        .process_group(0);
+    if let Some(account) = account {
+        command.uid(account.uid).gid(account.gid);
+    }
+    command
+}
+
+/// As [`command`]; where the machine has `setpriv`, the program gets `signal` (a name without `SIG`)
+/// when the thread ends that spawned it.
+pub(crate) fn bound_to_us(program: &Path, signal: &str, account: Option<Account>) -> Command {
+    let Some(setpriv) = on_path("setpriv") else {
+        return command(program, account);
+    };
+    let mut command = command(&setpriv, account);
+    command.args(["--pdeathsig", signal]).arg(program);
+    command
+}
+
+/// Runs the child on a thread of its own: the kernel sends the parent-death signal when the
+/// *thread* that started the child ends, so it must not be one of a pool.
+pub(crate) async fn spawn(
+    mut command: Command,
+    name: &str,
+) -> io::Result<(Pid, watch::Receiver<Option<ExitStatus>>)> {
+    let (started, start) = oneshot::channel();
+    let (ended, end) = watch::channel(None);
+    let thread = std::thread::Builder::new().name(format!("{name}-child"));
+    thread.spawn(move || match command.spawn() {
+        Ok(mut child) => {
+            let _ = started.send(Ok(child.id()));
+            ended.send_replace(Some(child.wait().unwrap_or_default()));
+        }
+        Err(error) => {
+            let _ = started.send(Err(error));
+        }
+    })?;
+    let gone = || io::Error::other("the thread that starts the server ended");
+    let pid = start.await.map_err(|_| gone())??;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(gone)?;
+    Ok((pid, end))
+}
+
+/// Returns a port on 127.0.0.1 that nobody listens on now.
+pub(crate) fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// Finds a program on the `PATH`.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Returns the end of what a program printed, on one line.
+pub(crate) fn tail(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
+}
