@@ -7,6 +7,8 @@
     reason = "an expectation that fails is a test that fails"
 )]
 
+pub mod oracle;
+
 mod client;
 mod history;
 mod people;
