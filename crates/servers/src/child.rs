@@ -5,12 +5,55 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{oneshot, watch};
 
 use crate::account::Account;
+
+/// A process that we started and have not yet seen the end of.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pid: Pid,
+    ended: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Child {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
+    /// Returns when the process has ended, whoever ended it.
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the watching thread is gone, and with it the process.
+        let _ = ended.wait_for(Option::is_some).await;
+    }
+
+    /// Sends a signal, unless the process has ended: its pid may be somebody else's by now.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if !self.has_ended() {
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    /// Sends one signal after the other until the process ends, each with `patience` to act.
+    pub(crate) async fn stop(&self, signals: [Signal; 2], patience: Duration) {
+        for signal in signals {
+            if self.has_ended() {
+                return;
+            }
+            self.signal(signal);
+            let _ = tokio::time::timeout(patience, self.ended()).await;
+        }
+    }
+}
 
 /// Makes the command of a program that runs under `account` and inherits no working folder.
 pub(crate) fn command(program: &Path, account: Option<Account>) -> Command {
@@ -41,17 +84,14 @@ pub(crate) fn bound_to_us(program: &Path, signal: &str, account: Option<Account>
 
 /// Runs the child on a thread of its own: the kernel sends the parent-death signal when the
 /// *thread* that started the child ends, so it must not be one of a pool.
-pub(crate) async fn spawn(
-    mut command: Command,
-    name: &str,
-) -> io::Result<(Pid, watch::Receiver<Option<ExitStatus>>)> {
+pub(crate) async fn spawn(mut command: Command, name: &str) -> io::Result<Child> {
     let (started, start) = oneshot::channel();
-    let (ended, end) = watch::channel(None);
+    let (end, ended) = watch::channel(None);
     let thread = std::thread::Builder::new().name(format!("{name}-child"));
     thread.spawn(move || match command.spawn() {
         Ok(mut child) => {
             let _ = started.send(Ok(child.id()));
-            ended.send_replace(Some(child.wait().unwrap_or_default()));
+            end.send_replace(Some(child.wait().unwrap_or_default()));
         }
         Err(error) => {
             let _ = started.send(Err(error));
@@ -63,7 +103,7 @@ pub(crate) async fn spawn(
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(gone)?;
-    Ok((pid, end))
+    Ok(Child { pid, ended })
 }
 
 /// Returns a port on 127.0.0.1 that nobody listens on now.

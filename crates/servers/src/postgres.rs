@@ -4,12 +4,11 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::sync::watch;
+use rustix::process::Signal;
 
 pub mod binaries;
 
@@ -19,7 +18,11 @@ pub use binaries::{Binaries, NotFound};
 
 use launch::Prepared;
 
-use crate::{account, account::Account, child::tail, orphan};
+use crate::{
+    account,
+    account::Account,
+    child::{Child, tail},
+};
 
 /// Longest time to wait for the server to be ready: recovery after a crash is part of it.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -90,8 +93,7 @@ pub struct Postgres {
     data: PathBuf,
     password: Option<String>,
     port: u16,
-    pid: Pid,
-    ended: watch::Receiver<Option<ExitStatus>>,
+    child: Child,
 }
 
 impl Postgres {
@@ -117,7 +119,7 @@ impl Postgres {
         }
         let mut tries = 1;
         loop {
-            orphan::clear_postgres(&prepared.data);
+            prepared.orphan().clear();
             match prepared.launch().await {
                 Err(StartError::Failed { output, .. }) if tries < TRIES && is_leftover(&output) => {
                     tries += 1;
@@ -140,7 +142,7 @@ impl Postgres {
 
     /// Returns the process id of the postmaster.
     pub fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+        self.child.pid()
     }
 
     /// Returns the URL of a database for the superuser.
@@ -200,28 +202,19 @@ impl Postgres {
 
     /// Returns when the server has ended, whoever ended it.
     pub async fn ended(&self) {
-        let mut ended = self.ended.clone();
-        // An error means that the watching thread is gone, and with it the server.
-        let _ = ended.wait_for(Option::is_some).await;
+        self.child.ended().await;
     }
 
     /// Stops the server cleanly: clients are disconnected, open transactions rolled back.
     pub async fn stop(self) {
-        for signal in [Signal::INT, Signal::QUIT] {
-            if self.ended.borrow().is_some() {
-                return;
-            }
-            let _ = kill_process(self.pid, signal);
-            let _ = tokio::time::timeout(STOP_LIMIT, self.ended()).await;
-        }
+        let signals = [Signal::INT, Signal::QUIT];
+        self.child.stop(signals, STOP_LIMIT).await;
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if self.ended.borrow().is_none() {
-            let _ = kill_process(self.pid, Signal::INT);
-        }
+        self.child.signal(Signal::INT);
     }
 }
 
@@ -230,7 +223,7 @@ impl Postgres {
     async fn ready(&self, log: &Path) -> Result<(), StartError> {
         let give_up = Instant::now() + START_LIMIT;
         while Instant::now() < give_up {
-            if self.ended.borrow().is_some() {
+            if self.child.has_ended() {
                 let output = fs::read(log).map(|text| tail(&text)).unwrap_or_default();
                 return Err(StartError::Failed {
                     program: "postgres",

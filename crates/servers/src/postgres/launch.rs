@@ -2,10 +2,13 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
+use rustix::process::Signal;
+
 use super::{Postgres, StartError};
 use crate::{
     account::Account,
     child::{self, tail},
+    orphan::Orphan,
 };
 
 /// A cluster that is about to run.
@@ -68,6 +71,17 @@ impl Prepared {
         })
     }
 
+    /// A server that an earlier run left on the same cluster.
+    pub(super) fn orphan(&self) -> Orphan<'_> {
+        Orphan {
+            program: "postgres",
+            pid_file: self.data.join("postmaster.pid"),
+            argument: &self.data,
+            // INT: disconnect clients, roll back, stop cleanly. QUIT: stop at once, recover at next start.
+            signals: [Signal::INT, Signal::QUIT],
+        }
+    }
+
     pub(super) async fn launch(&self) -> Result<Postgres, StartError> {
         let log = self.data.with_extension("log");
         let prepare = |source| StartError::Prepare {
@@ -84,7 +98,7 @@ impl Prepared {
         let output = fs::File::create(&log).map_err(prepare)?;
         let command = self.server(port, output).map_err(prepare)?;
         let program = self.binaries.path("postgres");
-        let (pid, ended) = child::spawn(command, "postgres")
+        let child = child::spawn(command, "postgres")
             .await
             .map_err(|source| StartError::Run { program, source })?;
         let server = Postgres {
@@ -92,8 +106,7 @@ impl Prepared {
             data: self.data.clone(),
             password: self.options.password.clone(),
             port,
-            pid,
-            ended,
+            child,
         };
         server.ready(&log).await?;
         Ok(server)
