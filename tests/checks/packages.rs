@@ -69,7 +69,7 @@ const RULES: [Rule; 11] = [
             // Stands for a foreign system.
             Crate("servers"),
             // Names the migrators, runs no SQL.
-            File("crates/cli/src/dev/database.rs"),
+            File("crates/cli/src/site/database.rs"),
         ],
     },
     Rule {
@@ -81,7 +81,7 @@ const RULES: [Rule; 11] = [
             File("crates/auth/src/grpc.rs"),
             // Stand for foreign systems.
             Crate("testkit"),
-            File("crates/cli/src/dev/demo_node.rs"),
+            File("crates/cli/src/site/demo_node.rs"),
         ],
     },
 ];

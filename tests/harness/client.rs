@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use sutazai_cli::dev::card::Description;
+use sutazai_cli::site::Description;
 
 /// Longest time for one answer, or for the next event of a stream.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,12 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use sutazai_auth::identity::Identity;
 use sutazai_cli::{
     args::DevArgs,
-    dev::{
-        Options, Platform,
-        card::{Description, ServiceAddresses},
-    },
+    dev::{Options, Platform},
     doctor::{self, Report},
     screen::Screen,
+    site::description::{Description, ServiceAddresses},
 };
 use sutazai_mesh::{catalog::ServiceName, registry::Registry};
 use sutazai_messaging::Broker;

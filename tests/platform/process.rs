@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
-use sutazai_cli::dev::card::Description;
+use sutazai_cli::site::Description;
 
 /// Longest time for a build and a start.
 const START_LIMIT: Duration = Duration::from_secs(900);

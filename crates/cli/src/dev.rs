@@ -1,27 +1,18 @@
 //! `sutazai dev`: the whole platform in one process, over a real Postgres.
 
-pub mod card;
-pub mod database;
-pub mod demo_node;
-pub mod folder;
-pub mod node;
 pub mod platform;
-pub mod secrets;
 
-mod settings;
+use std::io::{self, IsTerminal};
 
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-};
-
-use sutazai_auth::keys::KeyError;
 use sutazai_mesh::catalog::ServiceName;
-use sutazai_persistence::{migrate::MigrateError, provision::ProvisionError};
 use sutazai_runtime::{config::Source, lifecycle::Shutdown};
-use sutazai_servers::postgres::StartError;
 
-use crate::{EXIT_CONFIG, args::DevArgs, screen::Screen};
+use crate::{
+    EXIT_CONFIG,
+    args::DevArgs,
+    screen::Screen,
+    site::{self, card},
+};
 
 pub use platform::{Options, Platform};
 
@@ -31,57 +22,9 @@ pub type ServiceError = Box<dyn std::error::Error + Send + Sync>;
 /// Why the platform did not start or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The state folder can not be used.
-    #[error("can not use {path}")]
-    Folder {
-        /// The folder or file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Another process works on the folder.
-    #[error(
-        "another `sutazai dev` (process {pid}) already runs on {folder}: stop it with Ctrl-C where it \
-         runs, or give this one a folder and ports of its own: --data DIR --port 0 --proxy-port 0"
-    )]
-    Taken {
-        /// The folder.
-        folder: PathBuf,
-        /// The other process.
-        pid: String,
-    },
-    /// A newer version wrote the folder.
-    #[error(
-        "{folder} was written by a newer version (layout {found}): use that version, or start afresh \
-         with --reset (--backup FILE keeps a dump, with the newer version)"
-    )]
-    Newer {
-        /// The folder.
-        folder: PathBuf,
-        /// Its layout.
-        found: u32,
-    },
-    /// A secret file can not be read or written.
-    #[error("can not keep the secrets")]
-    Secrets(#[from] io::Error),
-    /// A key can not be made or read.
-    #[error("can not prepare the keys")]
-    Keys(#[from] KeyError),
-    /// The API key can not be made.
-    #[error("can not make an API key")]
-    ApiKey,
-    /// The database does not run.
+    /// There is nothing to stand on.
     #[error(transparent)]
-    Server(#[from] StartError),
-    /// Roles or database can not be made.
-    #[error("can not prepare the database")]
-    Provision(#[from] ProvisionError),
-    /// A schema can not be brought to this version.
-    #[error("can not migrate the database; `sutazai dev --reset` starts afresh")]
-    Migrate(#[from] MigrateError),
-    /// The demo node can not listen.
-    #[error("can not start the demo node")]
-    DemoNode(#[source] io::Error),
+    Site(#[from] site::Error),
     /// The settings of a service have faults.
     #[error("the configuration of {service} has faults")]
     Configuration {

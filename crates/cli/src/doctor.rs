@@ -9,7 +9,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use sutazai_auth::keys::KeyError;
 use sutazai_mesh::catalog::ServiceName;
 
-use crate::{args::DoctorArgs, dev::card::Description, screen::Screen};
+use crate::{args::DoctorArgs, screen::Screen, site::Description};
 
 pub use report::{Report, Row};
 

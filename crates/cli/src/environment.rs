@@ -17,9 +17,9 @@ use sutazai_runtime::config::Setting;
 use crate::{
     args::{EnvAction, EnvArgs},
     configuration::{SERVICES, settings},
-    dev::secrets::{USERS, ensure_key},
     screen::Screen,
     secret_file,
+    site::secrets::{USERS, ensure_key},
 };
 
 /// Second part of the API key that `env init` makes.

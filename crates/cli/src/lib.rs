@@ -8,6 +8,7 @@ pub mod environment;
 pub mod generate;
 pub mod screen;
 pub mod secret_file;
+pub mod site;
 pub mod token;
 
 use std::{ffi::OsString, process::ExitCode};

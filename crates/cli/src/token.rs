@@ -11,7 +11,7 @@ use sutazai_auth::{
     token::issue_user,
 };
 
-use crate::{args::TokenArgs, dev::secrets::USERS, screen::Screen};
+use crate::{args::TokenArgs, screen::Screen, site::secrets::USERS};
 
 /// Why no token could be made.
 #[derive(Debug, thiserror::Error)]

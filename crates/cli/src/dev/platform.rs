@@ -21,11 +21,14 @@ use sutazai_runtime::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{
-    Error, ServiceError, card::Description, database::Database, folder::Folder, node::Fleet,
-    secrets::Secrets, settings::Settings,
+use super::{Error, ServiceError};
+use crate::{
+    args::DevArgs,
+    screen::Screen,
+    site::{
+        Description, Settings, database::Database, folder::Folder, node::Fleet, secrets::Secrets,
+    },
 };
-use crate::{args::DevArgs, screen::Screen};
 
 /// Longest time until every service takes work.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -94,13 +97,13 @@ impl Platform {
         let kept = args.data.join("postgres/PG_VERSION").exists();
         if let (Some(file), true) = (&args.backup, kept) {
             let folder = Folder::open(&args.data, false)?;
-            let database = Database::start(&folder).await?;
+            let database = Database::start(&folder, None).await?;
             database.backup(file).await?;
             database.stop().await;
         }
         let folder = Folder::open(&args.data, args.reset)?;
         let secrets = Secrets::ensure(&folder)?;
-        let database = Database::start(&folder).await?;
+        let database = Database::start(&folder, None).await?;
         step.done(&format!("postgres on port {}", database.server().port()));
 
         let step = screen.step("model node");
@@ -123,20 +126,26 @@ impl Platform {
             }),
         };
         let settings = Settings {
-            base: &source,
             secrets: &secrets,
             database: &database,
             fleet: &fleet,
-            port: args.port,
-            proxy_port: args.proxy_port,
         };
-        let services = launch_all(&settings, &parts).await?;
-        let description = Description::new(
-            &folder,
-            &secrets,
-            &services_of(&services),
-            &database,
-            &fleet,
+        let source = |service: ServiceName| -> Source {
+            let port = match service {
+                ServiceName::Backend => args.port,
+                ServiceName::OllamaProxy => args.proxy_port,
+                _ => 0,
+            };
+            let own = settings.of(service, port).into_iter();
+            own.fold(source.clone(), |source, (name, value)| {
+                source.with(name, value)
+            })
+        };
+        let services = launch_all(&source, &parts).await?;
+        let description = Description::new(&folder, &secrets, &database, &fleet).with_services(
+            services
+                .iter()
+                .map(|service| (service.name, service.addresses)),
         );
         let platform = Self {
             description,
@@ -258,26 +267,22 @@ impl Drop for Running {
     }
 }
 
-fn services_of(services: &[Running]) -> Vec<(ServiceName, Addresses)> {
-    services
-        .iter()
-        .map(|service| (service.name, service.addresses))
-        .collect()
-}
-
 /// Builds and runs the services, those that are called before their callers.
-async fn launch_all(settings: &Settings<'_>, parts: &Parts) -> Result<Vec<Running>, Error> {
+async fn launch_all(
+    source: &impl Fn(ServiceName) -> Source,
+    parts: &Parts,
+) -> Result<Vec<Running>, Error> {
     Ok(vec![
-        launch(settings, parts, task_coordinator::Config::build).await?,
-        launch(settings, parts, ollama_proxy::Config::build).await?,
-        launch(settings, parts, agent_orchestrator::Config::build).await?,
-        launch(settings, parts, automation_agent::Config::build).await?,
-        launch(settings, parts, backend::Config::build).await?,
+        launch(source, parts, task_coordinator::Config::build).await?,
+        launch(source, parts, ollama_proxy::Config::build).await?,
+        launch(source, parts, agent_orchestrator::Config::build).await?,
+        launch(source, parts, automation_agent::Config::build).await?,
+        launch(source, parts, backend::Config::build).await?,
     ])
 }
 
 async fn launch<C, S, E>(
-    settings: &Settings<'_>,
+    source: &impl Fn(ServiceName) -> Source,
     parts: &Parts,
     build: impl AsyncFnOnce(C, Parts) -> Result<S, E>,
 ) -> Result<Running, Error>
@@ -287,7 +292,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let name = C::SERVICE;
-    let loaded = config::load::<C>(&settings.of(name)).map_err(|source| Error::Configuration {
+    let loaded = config::load::<C>(&source(name)).map_err(|source| Error::Configuration {
         service: name,
         source,
     })?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sutazai_mesh::http::HttpClient;
 
 use super::report::Row;
-use crate::{dev::card::Description, token};
+use crate::{site::Description, token};
 
 /// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -18,7 +18,7 @@ use tonic_health::pb::{
 };
 
 use super::{Error, report::Row};
-use crate::dev::card::Description;
+use crate::site::Description;
 
 /// The processes, in the order of the report.
 pub(super) const SERVICES: [ServiceName; 5] = [

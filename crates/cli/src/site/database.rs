@@ -1,6 +1,6 @@
 //! The Postgres child: started, provisioned with one role a service, migrated by the owner.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use sqlx::migrate::Migrator;
@@ -12,6 +12,7 @@ use sutazai_persistence::{
 use sutazai_servers::postgres::{Options, Postgres};
 
 use super::{Error, folder::Folder, secrets::database_password};
+use crate::secret_file;
 
 /// Name of the database; each service has a schema of its own in it.
 const DATABASE: &str = "sutazai";
@@ -35,26 +36,21 @@ fn schemas() -> [(&'static str, &'static Migrator); 4] {
     ]
 }
 
-/// The running database with a URL for each service.
+/// The running database with the file of a URL for each service.
 #[derive(Debug)]
 pub struct Database {
     server: Postgres,
-    urls: Vec<(ServiceName, String)>,
+    url_files: Vec<(ServiceName, PathBuf)>,
 }
 
 impl Database {
-    /// Starts the server, makes roles and schemas, and brings them to this version.
+    /// Starts the server on `port`, or on a free one, makes roles and schemas, and brings them to
+    /// this version.
     ///
     /// # Errors
     /// What is missing on the machine, or why the server, a role or a migration failed.
-    pub async fn start(folder: &Folder) -> Result<Self, Error> {
-        let server = Postgres::start(Options {
-            data: folder.path("postgres"),
-            port: None,
-            password: Some(database_password(folder, "superuser")?),
-            durable: true,
-        })
-        .await?;
+    pub async fn start(folder: &Folder, port: Option<u16>) -> Result<Self, Error> {
+        let server = Postgres::start(options(folder, port)?).await?;
         let login = |role: &'static str| -> Result<Login, Error> {
             Ok(Login {
                 role,
@@ -79,17 +75,21 @@ impl Database {
         for (schema, migrator) in schemas() {
             migrate(&owner, schema, migrator).await?;
         }
-        let urls = ROLES.iter().map(|(name, role)| Ok((*name, url(role)?)));
-        let urls = urls.collect::<Result<_, Error>>()?;
-        Ok(Self { server, urls })
+        let url_files = ROLES.map(|(service, role)| {
+            let file = folder.path(&format!("secrets/database-{role}"));
+            secret_file::write(&file, &url(role)?)?;
+            Ok((service, file))
+        });
+        let url_files = url_files.into_iter().collect::<Result<_, Error>>()?;
+        Ok(Self { server, url_files })
     }
 
-    /// Returns the URL of a service's own role; none for a service without data.
-    pub fn url(&self, service: ServiceName) -> Option<&str> {
-        self.urls
+    /// Returns the file with the URL of a service's own role; none for a service without data.
+    pub fn url_file(&self, service: ServiceName) -> Option<&Path> {
+        self.url_files
             .iter()
             .find(|(name, _)| *name == service)
-            .map(|(_, url)| url.as_str())
+            .map(|(_, file)| file.as_path())
     }
 
     /// Returns the server.
@@ -109,4 +109,13 @@ impl Database {
     pub async fn stop(self) {
         self.server.stop().await;
     }
+}
+
+fn options(folder: &Folder, port: Option<u16>) -> Result<Options, Error> {
+    Ok(Options {
+        data: folder.path("postgres"),
+        port,
+        password: Some(database_password(folder, "superuser")?),
+        durable: true,
+    })
 }
