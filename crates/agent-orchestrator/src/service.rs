@@ -9,7 +9,6 @@ use sutazai_persistence::{
     Database, DatabaseError,
     migrate::{self, MigrateError},
 };
-use sutazai_resilience::Breakers;
 use sutazai_runtime::{
     Parts,
     lifecycle::Shutdown,
@@ -53,11 +52,13 @@ impl Config {
     /// # Errors
     /// A part that the service can not do without is missing; the error names it.
     pub async fn build(self, parts: Parts) -> Result<Service, BuildError> {
-        let breakers = Breakers::new();
+        let breakers = parts.breakers.clone();
         let database = Database::connect(&self.database, &breakers).await?;
         migrate::verify(&database, &MIGRATOR).await?;
         let identity = Identity::from_files(NAME, &self.service_key_file, &self.jwks_file)?;
-        let Parts { registry, broker } = parts;
+        let Parts {
+            registry, broker, ..
+        } = parts;
         let mesh = Mesh::new(NAME, registry.clone(), breakers.clone());
 
         let agents = Agents::new(Store::new(database.clone()), registry.clone());

@@ -8,7 +8,6 @@ use sutazai_agent_kit::{
 };
 use sutazai_auth::{Identity, grpc, keys::KeyError};
 use sutazai_mesh::{catalog::ServiceName, channel::Mesh};
-use sutazai_resilience::Breakers;
 use sutazai_runtime::{
     Parts,
     lifecycle::Shutdown,
@@ -42,7 +41,7 @@ impl Config {
     /// [`BuildError`]; services and a broker that do not answer are no error.
     pub async fn build(self, parts: Parts) -> Result<Service, BuildError> {
         let identity = Identity::from_files(NAME, &self.service_key_file, &self.jwks_file)?;
-        let breakers = Breakers::new();
+        let breakers = parts.breakers.clone();
         let mesh = Mesh::new(NAME, parts.registry.clone(), breakers.clone());
         let models = Models::new(mesh.clone(), identity.clone());
         let agent: Arc<dyn Agent> = Arc::new(Planner::new(models, self.policy, self.slots));

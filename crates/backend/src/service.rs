@@ -15,7 +15,6 @@ use sutazai_persistence::{
     migrate::{self, MigrateError},
     postgres::Settings,
 };
-use sutazai_resilience::Breakers;
 use sutazai_runtime::{
     Parts,
     config::Profile,
@@ -82,7 +81,7 @@ impl Config {
     /// # Errors
     /// A part that the backend cannot do without is missing; the error names it.
     pub async fn build(self, parts: Parts) -> Result<Service, BuildError> {
-        let breakers = Breakers::new();
+        let breakers = parts.breakers.clone();
         let database = Database::connect(&self.database, &breakers).await?;
         let accounts_database = Database::connect(&self.accounts_database(), &breakers).await?;
         migrate::verify(&database, &MIGRATOR).await?;
@@ -162,7 +161,7 @@ impl Config {
     }
 
     /// Returns the settings for the schema of accounts, in the same database.
-    fn accounts_database(&self) -> Settings {
+    pub(crate) fn accounts_database(&self) -> Settings {
         Settings {
             schema: store::SCHEMA,
             pool_min: 1,

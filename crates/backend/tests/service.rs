@@ -99,10 +99,10 @@ async fn start() -> Backend {
     let key = ApiKey::generate("dev").expect("the environment is a word");
     let loaded =
         load::<Config>(&source(folder.path(), &database, &key)).expect("complete settings");
-    let parts = Parts {
-        registry: Arc::new(MemoryRegistry::new()),
-        broker: Arc::new(MemoryBroker::new(Limits::default())),
-    };
+    let parts = Parts::new(
+        Arc::new(MemoryRegistry::new()),
+        Arc::new(MemoryBroker::new(Limits::default())),
+    );
     let service = loaded
         .config
         .build(parts)

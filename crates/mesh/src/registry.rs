@@ -1,6 +1,6 @@
 //! Who is where: an instance registers and gets a lease, a caller watches a service.
 
-use std::{collections::BTreeMap, error::Error, fmt, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sutazai_proto::{Coded, ErrorCode};
@@ -9,6 +9,9 @@ use tokio::sync::watch;
 use crate::catalog::ServiceName;
 
 pub mod memory;
+
+/// Time for watchers in other processes to see a change.
+const NOTICE: Duration = Duration::from_secs(2);
 
 /// Names one running process; unique over all services and restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +65,11 @@ pub trait Registry: Send + Sync + 'static {
 
     /// Follows the live instances of a service, from now on.
     fn watch(&self, service: ServiceName) -> Watch;
+
+    /// Returns how long others may take to see that an instance left.
+    fn notice(&self) -> Duration {
+        NOTICE
+    }
 
     /// Returns the name of the implementation, for logs and diagnostics.
     fn kind(&self) -> &'static str;

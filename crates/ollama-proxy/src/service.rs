@@ -9,7 +9,6 @@ use sutazai_auth::{
 use sutazai_mesh::{catalog::ServiceName, http::HttpClient};
 use sutazai_persistence::{DatabaseError, postgres::Database};
 use sutazai_proto::inference::v1::inference_server::InferenceServer;
-use sutazai_resilience::Breakers;
 use sutazai_runtime::{
     Parts,
     config::Profile,
@@ -56,7 +55,7 @@ impl Config {
             &self.service_key_file,
             &self.jwks_file,
         )?;
-        let breakers = Breakers::new();
+        let breakers = parts.breakers.clone();
         let client = Client::new(HttpClient::ollama(self.fleet.limits.connect)?);
         let fleet = Arc::new(Fleet::new(self.fleet, client, &breakers));
         fleet.refresh(std::time::Duration::ZERO).await;

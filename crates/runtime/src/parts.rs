@@ -1,9 +1,10 @@
-//! What services share within one process.
+//! What services share.
 
 use std::sync::Arc;
 
 use sutazai_mesh::registry::Registry;
 use sutazai_messaging::Broker;
+use sutazai_resilience::Breakers;
 
 /// The parts that a service does not make itself, because others must see the same ones.
 #[derive(Clone)]
@@ -12,4 +13,17 @@ pub struct Parts {
     pub registry: Arc<dyn Registry>,
     /// Where messages go.
     pub broker: Arc<dyn Broker>,
+    /// The breakers of the service, those of its links among them.
+    pub breakers: Breakers,
+}
+
+impl Parts {
+    /// Takes the shared parts, for a service whose breakers are its own.
+    pub fn new(registry: Arc<dyn Registry>, broker: Arc<dyn Broker>) -> Self {
+        Self {
+            registry,
+            broker,
+            breakers: Breakers::new(),
+        }
+    }
 }

@@ -10,7 +10,6 @@ use sutazai_persistence::{
     Database, DatabaseError,
     migrate::{self, MigrateError},
 };
-use sutazai_resilience::Breakers;
 use sutazai_runtime::{
     Parts,
     lifecycle::Shutdown,
@@ -60,7 +59,7 @@ impl Config {
     /// # Errors
     /// A part that the task coordinator can not do without is missing; the error names it.
     pub async fn build(self, parts: Parts) -> Result<Service, BuildError> {
-        let breakers = Breakers::new();
+        let breakers = parts.breakers.clone();
         let database = Database::connect(&self.database, &breakers).await?;
         migrate::verify(&database, &MIGRATOR).await?;
         let identity = Identity::from_files(
@@ -69,7 +68,9 @@ impl Config {
             &self.jwks_file,
         )?;
 
-        let Parts { registry, broker } = parts;
+        let Parts {
+            registry, broker, ..
+        } = parts;
         let store = Store::new(database.clone(), self.rules);
         let (watchers, bell) = (Watchers::default(), Bell::default());
         let tasks = Tasks::new(store.clone(), watchers.clone(), bell.clone());

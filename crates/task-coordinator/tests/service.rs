@@ -103,10 +103,7 @@ impl Platform {
         ]);
         let registry = Arc::new(MemoryRegistry::new());
         let broker = MemoryBroker::new(Limits::default());
-        let parts = Parts {
-            registry: registry.clone(),
-            broker: Arc::new(broker.clone()),
-        };
+        let parts = Parts::new(registry.clone(), Arc::new(broker.clone()));
         let service = load::<Config>(&source)
             .unwrap()
             .config

@@ -117,14 +117,14 @@ impl Platform {
         }
 
         let step = screen.step("services");
-        let parts = Parts {
-            registry: registry.unwrap_or_else(|| Arc::new(MemoryRegistry::new())),
-            broker: broker.unwrap_or_else(|| {
+        let parts = Parts::new(
+            registry.unwrap_or_else(|| Arc::new(MemoryRegistry::new())),
+            broker.unwrap_or_else(|| {
                 Arc::new(MemoryBroker::new(Limits {
                     queue_length: QUEUE_LENGTH,
                 }))
             }),
-        };
+        );
         let settings = Settings {
             secrets: &secrets,
             database: &database,
@@ -296,7 +296,8 @@ where
         service: name,
         source,
     })?;
-    let service = build(loaded.config, parts.clone())
+    let own = Parts::new(parts.registry.clone(), parts.broker.clone());
+    let service = build(loaded.config, own)
         .await
         .map_err(|error| Error::Build {
             service: name,

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -104,6 +105,11 @@ impl Registry for MemoryRegistry {
 
     fn watch(&self, service: ServiceName) -> Watch {
         Watch::new(self.entries.lock().sender(service).subscribe())
+    }
+
+    /// Its watchers are told before it answers.
+    fn notice(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn kind(&self) -> &'static str {

@@ -92,10 +92,7 @@ impl Proxy {
 
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::new());
         let broker = Arc::new(MemoryBroker::new(Limits { queue_length: 8 }));
-        let parts = Parts {
-            registry: registry.clone(),
-            broker,
-        };
+        let parts = Parts::new(registry.clone(), broker);
         let service = load::<Config>(&source)
             .unwrap()
             .config

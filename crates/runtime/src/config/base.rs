@@ -27,8 +27,9 @@ pub struct Base {
     pub advertise: Option<IpAddr>,
     /// How long open requests may go on after the stop began.
     pub drain_grace: Duration,
-    /// How long it still accepts after leaving the registry, until watchers have seen that.
-    pub deregister_pause: Duration,
+    /// How long it still accepts after leaving the registry, until watchers have seen that; as long
+    /// as the registry says when absent.
+    pub deregister_pause: Option<Duration>,
 }
 
 impl Base {
@@ -67,14 +68,9 @@ impl Base {
             "seconds that open requests may go on after the stop began",
             Duration::from_secs(20),
         );
-        let deregister_pause = reader.seconds(
+        let deregister_pause = reader.optional_seconds(
             "DEREGISTER_PAUSE_SECONDS",
-            "seconds between leaving the registry and refusing connections",
-            match profile {
-                // The registry in the process tells its watchers before it answers.
-                Profile::Dev => Duration::ZERO,
-                Profile::Production => Duration::from_secs(2),
-            },
+            "seconds between leaving the registry and refusing connections; 2 for Consul when absent",
         );
         Some(Self {
             profile,

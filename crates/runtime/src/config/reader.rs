@@ -137,13 +137,23 @@ impl<'a> Reader<'a> {
         default: Duration,
     ) -> Duration {
         let seconds = self.or(name, doc, default.as_secs_f64());
-        match Duration::try_from_secs_f64(seconds) {
-            Ok(time) if time <= LONGEST => time,
-            _ => {
-                self.fault(name, format!("must be from 0 to {} s", LONGEST.as_secs()));
-                default
-            }
+        self.time(name, seconds).unwrap_or(default)
+    }
+
+    /// Reads a time in seconds that may be absent; fractions are allowed.
+    pub fn optional_seconds(&mut self, name: &'static str, doc: &'static str) -> Option<Duration> {
+        let seconds = self.optional(name, doc)?;
+        self.time(name, seconds)
+    }
+
+    fn time(&mut self, name: &'static str, seconds: f64) -> Option<Duration> {
+        let time = Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|time| *time <= LONGEST);
+        if time.is_none() {
+            self.fault(name, format!("must be from 0 to {} s", LONGEST.as_secs()));
         }
+        time
     }
 
     /// Reads a secret without which the service can not start.

@@ -43,7 +43,7 @@ const QUIET_TRIES: u32 = 3;
 pub(super) struct Running {
     pub(super) standing: Arc<Standing>,
     pub(super) health: Health,
-    registry: Arc<dyn Registry>,
+    pub(super) registry: Arc<dyn Registry>,
     pub(super) base: Base,
     pub(super) ends: Ends,
     pub(super) lease: Option<Lease>,

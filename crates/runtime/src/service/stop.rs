@@ -60,7 +60,8 @@ impl Running {
             Ok(Err(error)) => warn!(error = chain(&error), "not deregistered"),
             Err(_) => warn!("not deregistered in time"),
         }
-        sleep(self.base.deregister_pause).await;
+        let pause = self.base.deregister_pause;
+        sleep(pause.unwrap_or_else(|| self.registry.notice())).await;
     }
 }
 

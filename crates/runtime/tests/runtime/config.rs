@@ -281,7 +281,7 @@ fn defaults_and_fractions_of_seconds() {
     let loaded = read(&dev().with("DRAIN_GRACE_SECONDS", "0.5")).unwrap();
     let Sample { base, limit, .. } = loaded.config;
     assert_eq!(base.drain_grace, Duration::from_millis(500));
-    assert_eq!(base.deregister_pause, Duration::ZERO);
+    assert_eq!(base.deregister_pause, None);
     assert_eq!(base.http_listen.port(), 10010);
     assert_eq!(limit, 10);
 }

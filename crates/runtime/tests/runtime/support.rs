@@ -50,7 +50,7 @@ pub(crate) fn base(grace: Duration) -> Base {
         grpc_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         advertise: None,
         drain_grace: grace,
-        deregister_pause: Duration::ZERO,
+        deregister_pause: None,
     }
 }
 
