@@ -12,12 +12,14 @@ pub mod oracle;
 mod client;
 mod history;
 mod people;
+mod python;
 mod shared;
 mod stage;
 
 pub use client::{Answer, Client, Event, Events, Opened, Rest};
 pub use history::{assert_history, ends, kinds};
 pub use people::newcomer;
+pub use python::PythonScript;
 pub use stage::{Down, Setup, Stage};
 
 /// Polls until `look` has something, and fails with `what` when that takes longer than 30 s.
