@@ -108,9 +108,20 @@ pub(crate) async fn spawn(mut command: Command, name: &str) -> io::Result<Child>
 
 /// Returns a port on 127.0.0.1 that nobody listens on now.
 pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    free_ports().map(|[port]| port)
+}
+
+/// Returns ports on 127.0.0.1, all different, that nobody listens on now.
+pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
+    let mut ports = [0; COUNT];
+    // All are held until the last is found.
+    let mut held = Vec::with_capacity(COUNT);
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
 }
 
 /// Finds a program on the `PATH`.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod postgres;
+pub mod rabbitmq;
 pub mod redis;
 pub mod scratch;
 

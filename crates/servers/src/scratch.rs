@@ -1,4 +1,4 @@
-//! Empty databases on a throw-away server, and a folder, for tests.
+//! Empty databases and virtual hosts on throw-away servers, and a folder, for tests.
 
 use std::{
     env, fs, io,
@@ -12,12 +12,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, postgres::PgConnectOptions
 use tokio::sync::OnceCell;
 
 use crate::postgres::{Options, Postgres, StartError};
+use crate::rabbitmq::{self, RabbitMq};
 
 const FOLDER: &str = "sutazai-scratch-";
 
 /// The server of this test process. It lives as long as the process, then its parent-death signal
 /// stops it, and the next run removes its folder.
 static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+/// As [`SERVER`], for messages.
+static RABBITMQ: OnceCell<RabbitMq> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Makes a new empty database and returns its URL for the superuser.
@@ -53,6 +56,37 @@ pub async fn database() -> Result<String, StartError> {
     }
     let _ = connection.close().await;
     Ok(options.database(&name).to_url_lossy().to_string())
+}
+
+/// Returns the RabbitMQ node of this test process.
+///
+/// # Errors
+/// As [`RabbitMq::start`].
+pub async fn rabbitmq() -> Result<&'static RabbitMq, rabbitmq::StartError> {
+    let start = || async {
+        let folder = folder().map_err(|source| rabbitmq::StartError::Prepare {
+            path: env::temp_dir(),
+            source,
+        })?;
+        RabbitMq::start(rabbitmq::Options::throw_away(folder.join("rabbitmq"))).await
+    };
+    RABBITMQ.get_or_try_init(start).await
+}
+
+/// Makes a new empty virtual host on the node of this test process and returns its name.
+///
+/// # Errors
+/// As [`RabbitMq::start`], or when the node refuses to make it.
+pub async fn vhost() -> Result<String, rabbitmq::StartError> {
+    let server = rabbitmq().await?;
+    let name = format!("scratch-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let management = server.management();
+    let made = management.make_vhost(&name).await;
+    made.map_err(|source| rabbitmq::StartError::Management {
+        wish: "make a virtual host",
+        source,
+    })?;
+    Ok(name)
 }
 
 /// Makes the folder of this test process, for what lives as long as the process; the next run

@@ -1,0 +1,146 @@
+//! The management API of a node: plain HTTP/1.0, so that an answer ends with its connection.
+
+use std::{io, net::Ipv4Addr, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// Longest wait for one answer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Asks one node, as its administrator.
+#[derive(Clone)]
+pub struct Management {
+    port: u16,
+    user: String,
+    credentials: String,
+}
+
+/// What the API answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON, or nothing.
+    pub body: String,
+}
+
+impl Management {
+    pub(super) fn new(port: u16, user: &str, password: &str) -> Self {
+        Self {
+            port,
+            user: user.to_owned(),
+            credentials: BASE64_STANDARD.encode(format!("{user}:{password}")),
+        }
+    }
+
+    /// Sends a request; `path` begins behind `/api`.
+    ///
+    /// # Errors
+    /// Fails when there is no answer, or none that is HTTP. Every status is an answer.
+    pub async fn request(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        let exchange = self.exchange(method, path, body);
+        tokio::time::timeout(LIMIT, exchange).await?
+    }
+
+    /// Returns the status of a `GET`.
+    ///
+    /// # Errors
+    /// As [`Management::request`].
+    pub async fn status(&self, path: &str) -> io::Result<u16> {
+        Ok(self.request("GET", path, "").await?.status)
+    }
+
+    /// Makes a virtual host in which this administrator may do everything.
+    ///
+    /// # Errors
+    /// As [`Management::request`], and when the node refuses.
+    pub async fn make_vhost(&self, vhost: &str) -> io::Result<()> {
+        let vhost = escaped(vhost);
+        let rights = r#"{"configure":".*","write":".*","read":".*"}"#;
+        for (path, body) in [
+            (format!("/vhosts/{vhost}"), "{}"),
+            (format!("/permissions/{vhost}/{}", self.user), rights),
+        ] {
+            let answer = self.request("PUT", &path, body).await?;
+            if !(200..300).contains(&answer.status) {
+                let text = format!("{path}: {} {}", answer.status, answer.body);
+                return Err(io::Error::other(text));
+            }
+        }
+        Ok(())
+    }
+
+    async fn exchange(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let request = format!(
+            "{method} /api{path} HTTP/1.0\r\nauthorization: Basic {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.credentials,
+            body.len(),
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        parse(&String::from_utf8_lossy(&answer))
+            .ok_or_else(|| io::Error::other("the answer is not HTTP"))
+    }
+}
+
+impl std::fmt::Debug for Management {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Management")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse(answer: &str) -> Option<Answer> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some(Answer {
+        status: head.split(' ').nth(1)?.parse().ok()?,
+        body: body.to_owned(),
+    })
+}
+
+/// Writes a name as one segment of a path.
+pub(super) fn escaped(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => text.push(byte.into()),
+            _ => text.push_str(&percent(byte)),
+        }
+        text
+    })
+}
+
+fn percent(byte: u8) -> String {
+    format!("%{byte:02X}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_a_status_and_a_body() {
+        let answer = parse("HTTP/1.1 200 OK\r\nserver: Cowboy\r\n\r\n{}").unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+        assert_eq!(parse("hello"), None);
+    }
+
+    #[test]
+    fn the_default_virtual_host_is_one_segment() {
+        assert_eq!(escaped("/"), "%2F");
+        assert_eq!(escaped("test-7"), "test-7");
+    }
+
+    #[test]
+    fn credentials_are_not_printed() {
+        let text = format!("{:?}", Management::new(1, "user", "password"));
+        assert!(!text.contains("dXNlcjpwYXNzd29yZA"), "{text}");
+    }
+}
