@@ -3,6 +3,7 @@
 //! A service describes what it needs by reading it from a [`Reader`]; the reader remembers every
 //! setting and every fault, so that one run of a misconfigured process names all of them.
 
+mod advertise;
 mod base;
 mod database;
 mod fault;
@@ -16,6 +17,7 @@ use std::{fmt, str::FromStr};
 
 use sutazai_mesh::catalog::ServiceName;
 
+pub use advertise::Advertise;
 pub use base::Base;
 pub use database::database;
 pub use fault::{Fault, Faults};

@@ -54,6 +54,11 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// The address for others can not be found.
+    #[error(
+        "no interface leads to other services: set ADVERTISE_ADDRESS to the address of this one"
+    )]
+    Advertise(#[source] io::Error),
     /// The descriptors of the protocol do not describe it.
     #[error("the descriptors for gRPC reflection are unusable")]
     Descriptors(#[source] Box<dyn std::error::Error + Send + Sync>),

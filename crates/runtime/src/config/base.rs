@@ -1,13 +1,13 @@
 //! The settings that every service has.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use sutazai_mesh::catalog::ServiceName;
 
-use super::{Profile, Reader};
+use super::{Advertise, Profile, Reader};
 
 /// Documented HTTP port of the backend on a developer's machine.
 const BACKEND_HTTP: u16 = 10010;
@@ -24,7 +24,7 @@ pub struct Base {
     /// Where it serves gRPC; port 0 takes a free one.
     pub grpc_listen: SocketAddr,
     /// Address that others reach it under, when it listens on every interface.
-    pub advertise: Option<IpAddr>,
+    pub advertise: Option<Advertise>,
     /// How long open requests may go on after the stop began.
     pub drain_grace: Duration,
     /// How long it still accepts after leaving the registry, until watchers have seen that; as long
@@ -53,7 +53,7 @@ impl Base {
         );
         let advertise = reader.optional(
             "ADVERTISE_ADDRESS",
-            "IP address that other services reach this one under",
+            "IP address that other services reach this one under; `auto` finds it, as in a container",
         );
         let every_interface =
             grpc_listen.ip().is_unspecified() || http_listen.ip().is_unspecified();

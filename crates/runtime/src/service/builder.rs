@@ -1,12 +1,7 @@
 //! Collects what a process is made of, and takes its sockets.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Display,
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
+    collections::BTreeMap, fmt::Display, future::Future, net::SocketAddr, sync::Arc, time::Duration,
 };
 
 use axum::Router;
@@ -201,6 +196,13 @@ impl Builder {
             http: local(&http_listener, "HTTP_LISTEN", self.base.http_listen)?,
             grpc: local(&grpc_listener, "GRPC_LISTEN", self.base.grpc_listen)?,
         };
+        let advertise = self.base.advertise;
+        let reached = |listening| match advertise {
+            Some(advertise) => advertise
+                .address_of(listening)
+                .map_err(BindError::Advertise),
+            None => Ok(listening),
+        };
         let standing = Arc::new(Standing::new(
             self.name,
             self.instance_id.clone(),
@@ -216,8 +218,8 @@ impl Builder {
             instance: Instance {
                 id: self.instance_id,
                 service: self.name,
-                grpc: advertised(addresses.grpc, self.base.advertise),
-                http: Some(advertised(addresses.http, self.base.advertise)),
+                grpc: reached(addresses.grpc)?,
+                http: Some(reached(addresses.http)?),
                 version: VERSION.to_owned(),
                 meta: self.meta,
             },
@@ -254,27 +256,4 @@ fn local(
         setting,
         source,
     })
-}
-
-/// Returns the address that others reach a listener under.
-fn advertised(listening: SocketAddr, advertise: Option<IpAddr>) -> SocketAddr {
-    match advertise {
-        Some(ip) if listening.ip().is_unspecified() => SocketAddr::new(ip, listening.port()),
-        _ => listening,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_address_that_nobody_can_reach_is_replaced() {
-        let ip: IpAddr = "10.1.2.3".parse().unwrap();
-        let every: SocketAddr = "0.0.0.0:50051".parse().unwrap();
-        let one: SocketAddr = "127.0.0.1:50051".parse().unwrap();
-        assert_eq!(advertised(every, Some(ip)), SocketAddr::new(ip, 50051));
-        assert_eq!(advertised(one, Some(ip)), one);
-        assert_eq!(advertised(every, None), every);
-    }
 }
