@@ -11,6 +11,7 @@ mod agents;
 mod auth;
 mod bodies;
 mod chat;
+mod circuit_breaker;
 mod docs;
 mod document;
 mod fleet;

@@ -130,7 +130,7 @@ async fn api_02_the_examples_of_bodies_are_accepted() {
 }
 
 /// Makes one of everything, so that no list is empty and no id unknown.
-async fn furnish(client: &Client) -> [(&'static str, String); 3] {
+async fn furnish(client: &Client) -> [(&'static str, String); 4] {
     let chat = client.chat("hello").await;
     let conversation = chat.json["conversation_id"].as_str().expect("an id");
     let key = json!({"name": "conformance", "scopes": ["tasks:read"]});
@@ -146,6 +146,7 @@ async fn furnish(client: &Client) -> [(&'static str, String); 3] {
             key.json["id"].as_str().expect("an id").to_owned(),
         ),
         ("/api/v1/tasks/{id}", task),
+        ("/api/v1/circuit-breaker/{id}", "postgres:tasks".to_owned()),
     ]
 }
 
@@ -164,7 +165,8 @@ async fn api_02_answers_are_what_the_document_says() {
         let Some((status, schema)) = operation.success() else {
             panic!("{id} never succeeds");
         };
-        if id == "watch_task" || id == "login" {
+        // A breaker that is held open would take the database from everybody on this stage.
+        if ["watch_task", "login", "force_open_circuit_breaker"].contains(&id) {
             continue;
         }
         let thing = things
@@ -191,7 +193,7 @@ async fn api_02_answers_are_what_the_document_says() {
         assert!(faults.is_empty(), "{id}: {faults:#?}\n{}", answer.text);
         compared += 1;
     }
-    assert!(compared >= 18, "{compared}");
+    assert!(compared >= 24, "{compared}");
 }
 
 #[tokio::test]

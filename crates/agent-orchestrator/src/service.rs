@@ -77,6 +77,7 @@ impl Config {
         let process = builder
             .grpc(grpc::routes(agents.clone()))
             .guard(doors::guard(identity))
+            .operator(doors::operator)
             .breakers(breakers)
             .probe(Arc::new(Postgres(database)))
             .probe(Arc::new(BrokerProbe(broker)))

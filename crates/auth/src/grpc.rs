@@ -9,6 +9,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
+use http::Extensions;
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_resilience::Deadline;
 use tonic::Status;
@@ -18,6 +19,7 @@ use crate::{
     error::{AuthError, Refusal, log_refusal},
     identity::Identity,
     keys::Issuer,
+    permission::Permission,
     principal::Principal,
     token::Audience,
 };
@@ -89,6 +91,22 @@ pub fn principal<T>(request: &tonic::Request<T>) -> Result<Principal, Status> {
     caller(request)?
         .principal
         .ok_or_else(|| AuthError::Missing.into())
+}
+
+/// Returns who may change how the process behaves, as the log names them: a user who may manage the
+/// platform, for whom the backend calls.
+///
+/// # Errors
+/// `UNAUTHENTICATED` outside the guard and when the caller speaks only for itself, `PERMISSION_DENIED`
+/// for other callers and users.
+pub fn operator(extensions: &Extensions) -> Result<String, Status> {
+    let caller = extensions.get::<Caller>().ok_or(AuthError::Missing)?;
+    if caller.service != ServiceName::Backend {
+        return Err(AuthError::Permission(Permission::SystemManage).into());
+    }
+    let principal = caller.principal.as_ref().ok_or(AuthError::Missing)?;
+    principal.require(Permission::SystemManage)?;
+    Ok(format!("{}/{}", principal.tenant, principal.subject))
 }
 
 /// Returns until when the caller waits: as the process has read it from the request, else

@@ -29,6 +29,8 @@ pub enum Permission {
     KeysManage,
     /// See the state of the platform itself.
     SystemRead,
+    /// Change how the platform behaves.
+    SystemManage,
 }
 
 /// One row of the policy: the permission, its name on the wire, the roles that include it.
@@ -40,7 +42,7 @@ const VIEWER: &[Role] = &[Role::Admin, Role::User, Role::Viewer];
 
 /// The whole policy. What is not listed is denied.
 #[rustfmt::skip]
-const POLICY: [Row; 10] = [
+const POLICY: [Row; 11] = [
     (Permission::ChatUse,            "chat:use",            USER),
     (Permission::ConversationsRead,  "conversations:read",  VIEWER),
     (Permission::ConversationsWrite, "conversations:write", USER),
@@ -51,6 +53,7 @@ const POLICY: [Row; 10] = [
     (Permission::AgentsRead,         "agents:read",         VIEWER),
     (Permission::KeysManage,         "keys:manage",         USER),
     (Permission::SystemRead,         "system:read",         ADMIN),
+    (Permission::SystemManage,       "system:manage",       ADMIN),
 ];
 
 impl Permission {

@@ -57,6 +57,7 @@ impl Config {
         let worker = Worker::new(agent, links, self.base.drain_grace);
         let process = builder
             .guard(grpc::guard(identity.clone()))
+            .operator(grpc::operator)
             .probe(Arc::new(BrokerProbe(parts.broker)))
             .probe(Arc::new(RegistryProbe(parts.registry.clone(), NAME)))
             .breakers(breakers)

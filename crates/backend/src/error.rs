@@ -13,6 +13,15 @@ pub enum Error {
     /// The caller has no such API key.
     #[error("no API key has this id")]
     KeyNotFound,
+    /// No live instance has such a circuit breaker.
+    #[error("no live instance has a circuit breaker of this name")]
+    BreakerNotFound,
+    /// No live instance has this id.
+    #[error("no live instance has this id")]
+    InstanceNotFound,
+    /// No instance that answered has the circuit breaker, and some did not answer.
+    #[error("no instance that answered has it, and some did not answer")]
+    InstancesSilent,
     /// An API key could not be made; a fault of ours.
     #[error("no API key could be made")]
     KeyNotMade,
@@ -51,7 +60,11 @@ impl From<tonic::Status> for Error {
 impl Coded for Error {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::ConversationNotFound | Self::KeyNotFound => ErrorCode::NotFound,
+            Self::ConversationNotFound
+            | Self::KeyNotFound
+            | Self::BreakerNotFound
+            | Self::InstanceNotFound => ErrorCode::NotFound,
+            Self::InstancesSilent => ErrorCode::Unavailable,
             Self::AnswerTooLong { .. } | Self::BrokenStream | Self::IncompleteAnswer => {
                 ErrorCode::BadUpstream
             }
@@ -67,6 +80,9 @@ impl Coded for Error {
         match self {
             Self::ConversationNotFound => "conversation_not_found",
             Self::KeyNotFound => "api_key_not_found",
+            Self::BreakerNotFound => "breaker_not_found",
+            Self::InstanceNotFound => "instance_not_found",
+            Self::InstancesSilent => "instances_silent",
             Self::AnswerTooLong { .. } => "answer_too_long",
             Self::BrokenStream => "broken_stream",
             Self::IncompleteAnswer => "incomplete_answer",

@@ -3,6 +3,7 @@
 mod agents;
 mod auth;
 mod chat;
+mod circuit_breaker;
 mod conversations;
 mod docs;
 mod door;

@@ -6,6 +6,7 @@ pub mod service;
 
 mod accounts;
 mod chat;
+mod circuit_breakers;
 mod conversation;
 mod cursor;
 mod http;

@@ -1,6 +1,6 @@
 //! The one way to the other services: on behalf of a principal, within a deadline.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sutazai_auth::{identity::Identity, principal::Principal};
 use sutazai_mesh::{
@@ -28,9 +28,20 @@ impl Peers {
         Self { mesh, identity }
     }
 
-    /// Returns the mesh, for what is not a call: the registry and its instances.
-    pub(crate) fn mesh(&self) -> &Mesh {
-        &self.mesh
+    /// Names the kind of the registry.
+    pub(crate) fn registry_kind(&self) -> &'static str {
+        self.mesh.registry().kind()
+    }
+
+    /// Returns every service that can be called: the operator's tool calls and never serves.
+    pub(crate) fn services() -> impl Iterator<Item = ServiceName> {
+        let all = ServiceName::ALL.into_iter();
+        all.filter(|name| *name != ServiceName::Cli)
+    }
+
+    /// Returns the live instances of a service.
+    pub(crate) fn instances(&self, service: ServiceName) -> Arc<[Instance]> {
+        self.mesh.registry().watch(service).current()
     }
 
     /// Makes a call that answers once.

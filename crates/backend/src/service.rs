@@ -143,6 +143,7 @@ impl Config {
             .health_alias("/api/health")
             .health_alias("/api/v1/health")
             .guard(grpc::guard(identity))
+            .operator(grpc::operator)
             .breakers(breakers)
             .background("conversation-retention", |stop| retention.run(stop))
             .background("account-changes", async move |stop| {

@@ -58,15 +58,12 @@ impl System {
 
     /// Probes the parts and asks every instance, all at the same time.
     pub(crate) async fn look(&self, principal: &Principal) -> Status {
-        // The operator's tool calls and never serves.
-        let names = ServiceName::ALL
-            .into_iter()
-            .filter(|name| *name != ServiceName::Cli);
-        let services = join_all(names.map(|name| self.service(name, principal)));
+        let services = Peers::services();
+        let services = join_all(services.map(|name| self.service(name, principal)));
         let (dependencies, services) = tokio::join!(probe::run(&self.probes), services);
         Status {
             dependencies,
-            registry: self.peers.mesh().registry().kind(),
+            registry: self.peers.registry_kind(),
             services,
             resources: Resources::read(),
             pool: self.database.pool_stats(),
@@ -74,7 +71,7 @@ impl System {
     }
 
     async fn service(&self, name: ServiceName, principal: &Principal) -> ServiceStatus {
-        let known = self.peers.mesh().registry().watch(name).current();
+        let known = self.peers.instances(name);
         let instances = known.iter().map(async |instance| InstanceStatus {
             instance: instance.clone(),
             description: self.describe(instance, principal).await,

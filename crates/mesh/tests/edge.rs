@@ -245,7 +245,7 @@ async fn cb_03_the_breaker_of_the_failing_member_opens() {
     }
     assert_eq!(caller.breaker("one").state, State::Open);
     // However slow this machine is, no probe comes between.
-    assert!(caller.breakers.force_open("grpc:one"));
+    caller.breakers.get("grpc:one").force_open("test");
     let status = client.check(ask("")).await.unwrap_err();
     let error = RemoteError::from(status);
     assert_eq!(

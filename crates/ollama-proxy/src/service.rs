@@ -69,6 +69,7 @@ impl Config {
             .http(http::routes(fleet.clone(), &authenticator, self.body_limit))
             .grpc(Routes::new(InferenceServer::new(Grpc(fleet.clone()))))
             .guard(grpc::guard(identity))
+            .operator(grpc::operator)
             .probe(Arc::new(NodeProbe(fleet.clone())))
             .probe(Arc::new(RegistryProbe(
                 parts.registry.clone(),

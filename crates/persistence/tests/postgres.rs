@@ -238,7 +238,7 @@ async fn db_12_work_is_counted() {
     };
     let _guard = sutazai_telemetry::init(&quiet).unwrap();
     let (db, breakers) = connect(&settings().await).await;
-    breakers.get("gone").force_open();
+    breakers.get("gone").force_open("test");
     breakers.remove("gone");
     select_one(&db).await.unwrap();
     let evidence = db.ping().await.unwrap();

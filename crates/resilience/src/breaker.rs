@@ -1,5 +1,6 @@
 //! A circuit breaker on failsafe's state machine.
 
+mod history;
 mod machine;
 mod snapshot;
 
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 
 use self::machine::{Core, Ticket};
 pub use self::{
+    history::{Cause, HISTORY_LIMIT, Transition},
     machine::{STATE_METRIC, TRANSITIONS_METRIC},
     snapshot::{Snapshot, State},
 };
@@ -153,14 +155,24 @@ impl Breaker {
         self.core.lock().snapshot()
     }
 
-    /// Closes it and forgets the failures.
-    pub fn reset(&self) {
-        self.core.lock().reset();
+    /// Returns its newest changes, oldest first.
+    pub fn history(&self) -> Vec<Transition> {
+        self.core.lock().history()
     }
 
-    /// Holds it open until [`reset`](Self::reset).
-    pub fn force_open(&self) {
-        self.core.lock().force_open();
+    /// Closes it, forgets the failures and lets it judge again; `by` is kept and logged.
+    pub fn reset(&self, by: &str) {
+        self.core.lock().reset(by);
+    }
+
+    /// Holds it open until [`reset`](Self::reset); `by` is kept and logged.
+    pub fn force_open(&self, by: &str) {
+        self.core.lock().force_open(by);
+    }
+
+    /// Holds it closed, whatever fails, until [`reset`](Self::reset); `by` is kept and logged.
+    pub fn force_closed(&self, by: &str) {
+        self.core.lock().force_closed(by);
     }
 
     /// Stops reporting trouble with a target that is gone for good.

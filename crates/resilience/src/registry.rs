@@ -36,14 +36,9 @@ impl Breakers {
         self.0.read().values().map(Breaker::snapshot).collect()
     }
 
-    /// Closes one; false when there is none of that name.
-    pub fn reset(&self, name: &str) -> bool {
-        self.find(name).inspect(Breaker::reset).is_some()
-    }
-
-    /// Holds one open until it is reset; false when there is none of that name.
-    pub fn force_open(&self, name: &str) -> bool {
-        self.find(name).inspect(Breaker::force_open).is_some()
+    /// Returns the breaker of that name, if there is one.
+    pub fn find(&self, name: &str) -> Option<Breaker> {
+        self.0.read().get(name).cloned()
     }
 
     /// Forgets one whose target is gone for good; calls that hold it go on.
@@ -51,21 +46,16 @@ impl Breakers {
         let removed = self.0.write().remove(name);
         removed.inspect(Breaker::retire).is_some()
     }
-
-    fn find(&self, name: &str) -> Option<Breaker> {
-        self.0.read().get(name).cloned()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaker::State;
 
     #[test]
     fn one_name_is_one_breaker() {
         let breakers = Breakers::new();
-        breakers.get("a").force_open();
+        breakers.get("a").force_open("alice");
         assert!(breakers.get("a").permit().is_err());
         assert!(breakers.get("b").permit().is_ok());
         let names: Vec<_> = breakers.list().into_iter().map(|s| s.name).collect();
@@ -73,16 +63,12 @@ mod tests {
     }
 
     #[test]
-    fn cb_05_breakers_are_forced_and_reset_by_name() {
+    fn cb_05_a_breaker_is_found_by_name_and_made_only_by_its_user() {
         let breakers = Breakers::new();
-        assert!(!breakers.force_open("a"));
-        assert!(!breakers.reset("a"));
+        assert!(breakers.find("a").is_none());
         breakers.get("a");
-        assert!(breakers.force_open("a"));
-        assert_eq!(breakers.list()[0].state, State::Open);
-        assert!(breakers.reset("a"));
-        assert_eq!(breakers.list()[0].state, State::Closed);
+        assert!(breakers.find("a").is_some());
         assert!(breakers.remove("a"));
-        assert!(breakers.list().is_empty());
+        assert!(breakers.list().is_empty() && !breakers.remove("a"));
     }
 }

@@ -17,7 +17,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use sutazai_proto::{ErrorCode, Problem};
 
-pub(crate) use diagnostics::Diagnostics;
+pub(crate) use diagnostics::{Diagnostics, Operator, nobody};
 pub(crate) use standing::Standing;
 pub(crate) use state::Phase;
 

@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder as Reflection;
 
 use crate::{
-    admin::{Diagnostics, Standing},
+    admin::{Diagnostics, Operator, Standing},
     config::Profile,
     grpc_layers,
     service::BindError,
@@ -31,9 +31,10 @@ pub(crate) struct Surface {
 pub(crate) async fn assemble(
     routes: Routes,
     guard: Option<Box<dyn FnOnce(Router) -> Router + Send>>,
+    operator: Operator,
     standing: &Arc<Standing>,
 ) -> Result<Surface, BindError> {
-    let diagnostics = DiagnosticsServer::new(Diagnostics::new(Arc::clone(standing)));
+    let diagnostics = DiagnosticsServer::new(Diagnostics::new(Arc::clone(standing), operator));
     let routes = routes.add_service(diagnostics);
     let served = served::names(routes.clone()).await?;
     let (health, health_server) = Health::new(standing.service(), &served);

@@ -85,6 +85,7 @@ impl Config {
         let mut builder = Process::builder(ServiceName::TaskCoordinator, &self.base)
             .grpc(grpc::routes(tasks.clone(), leases))
             .guard(doors::guard(identity))
+            .operator(doors::operator)
             .breakers(breakers)
             .probe(Arc::new(Postgres(database)))
             .probe(Arc::new(Degrading(BrokerProbe(broker.clone()))))

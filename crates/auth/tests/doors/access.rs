@@ -221,3 +221,31 @@ fn a_handler_finds_the_caller_only_behind_the_guard() {
     request.extensions_mut().insert(Deadline::after(given));
     assert!(grpc::deadline(&request, default).remaining() <= given);
 }
+
+#[test]
+fn cb_05_only_the_backend_for_an_administrator_changes_a_process() {
+    let as_admin = |scopes: Option<&[Permission]>| Principal {
+        roles: vec![Role::Admin],
+        scopes: scopes.map(|scopes| scopes.iter().copied().collect()),
+        ..alice()
+    };
+    let caller = |service, principal| {
+        let mut extensions = http::Extensions::new();
+        extensions.insert(Caller { service, principal });
+        grpc::operator(&extensions).map_err(|status| status.code())
+    };
+    let (backend, cli) = (ServiceName::Backend, ServiceName::Cli);
+    let admin = as_admin(None);
+    let named = format!("{}/alice", admin.tenant);
+    assert_eq!(caller(backend, Some(admin.clone())), Ok(named));
+
+    let denied = Err(tonic::Code::PermissionDenied);
+    assert_eq!(caller(cli, Some(admin)), denied);
+    assert_eq!(caller(backend, Some(alice())), denied);
+    let reader = as_admin(Some(&[Permission::SystemRead]));
+    assert_eq!(caller(backend, Some(reader)), denied);
+    let unknown = Err(tonic::Code::Unauthenticated);
+    assert_eq!(caller(backend, None), unknown);
+    let outside = grpc::operator(&http::Extensions::new()).map_err(|status| status.code());
+    assert_eq!(outside, unknown);
+}

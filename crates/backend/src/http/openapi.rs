@@ -50,6 +50,7 @@ fn tags() -> Vec<Tag> {
         ("agents", "Who works here and what they can do."),
         ("auth", "Tokens, API keys and public keys."),
         ("system", "How the platform stands."),
+        ("circuit-breaker", "What is left alone because it failed, and an operator's hand on it."),
         ("health", "Whether this process serves."),
     ]
     .map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build())

@@ -12,15 +12,15 @@ use utoipa_axum::{
 };
 
 use super::{
-    agents, auth, chat, conversations, docs,
+    agents, auth, chat, circuit_breaker, conversations, docs,
     door::Door,
     models, openapi,
     security::{self, AllowedOrigins},
     system, tasks,
 };
 use crate::{
-    accounts::Accounts, chat::Chat, cursor::Cursors, peers::Peers, store::Conversations,
-    system::System,
+    accounts::Accounts, chat::Chat, circuit_breakers::CircuitBreakers, cursor::Cursors,
+    peers::Peers, store::Conversations, system::System,
 };
 
 /// What the families are made of.
@@ -62,12 +62,13 @@ pub(crate) fn router(parts: Parts) -> Result<Router, serde_json::Error> {
 fn table(parts: Parts) -> OpenApiRouter {
     use Permission::{
         AgentsRead, ChatUse, ConversationsRead, ConversationsWrite, KeysManage, ModelsRead,
-        SystemRead, TasksRead, TasksWrite,
+        SystemManage, SystemRead, TasksRead, TasksWrite,
     };
     let Parts { accounts, authenticator, chat, conversations, cursors, facts, keys, peers, stopping, system, .. } = parts;
     let door = Door::new(authenticator);
     let history = conversations::Access { conversations, cursors: cursors.clone() };
     let tasks = tasks::Access { peers: peers.clone(), cursors, stopping };
+    let breakers = CircuitBreakers::new(peers.clone());
     let system = system::Access { system, facts };
 
     OpenApiRouter::with_openapi(openapi::document())
@@ -88,6 +89,13 @@ fn table(parts: Parts) -> OpenApiRouter {
         .routes(door.needs(KeysManage,         routes!(auth::list_keys).with_state(accounts.clone())))
         .routes(door.needs(KeysManage,         routes!(auth::revoke_key).with_state(accounts.clone())))
         .routes(door.needs(SystemRead,         routes!(system::status).with_state(system)))
+        .routes(door.needs(SystemRead,         routes!(circuit_breaker::status).with_state(breakers.clone())))
+        .routes(door.needs(SystemRead,         routes!(circuit_breaker::list).with_state(breakers.clone())))
+        .routes(door.needs(SystemRead,         routes!(circuit_breaker::get).with_state(breakers.clone())))
+        .routes(door.needs(SystemRead,         routes!(circuit_breaker::history).with_state(breakers.clone())))
+        .routes(door.needs(SystemManage,       routes!(circuit_breaker::reset).with_state(breakers.clone())))
+        .routes(door.needs(SystemManage,       routes!(circuit_breaker::force_open).with_state(breakers.clone())))
+        .routes(door.needs(SystemManage,       routes!(circuit_breaker::force_closed).with_state(breakers)))
         .routes(door.known(routes!(auth::me)))
         .routes(Door::open(routes!(auth::login).with_state(accounts)))
         .routes(Door::open(routes!(auth::jwks).with_state(keys.clone())))

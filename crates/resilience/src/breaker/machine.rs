@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use failsafe::{
@@ -15,6 +15,7 @@ use failsafe::{
 
 use super::{
     Open, Settings,
+    history::{Cause, History, Transition},
     snapshot::{Snapshot, State},
 };
 use crate::backoff::Backoff;
@@ -45,12 +46,14 @@ pub(super) struct Core {
     epoch: u64,
     /// Whether the one call that half-open allows is on its way.
     probing: bool,
-    forced: bool,
+    /// The state in which an operator holds it: open or closed, whatever calls bring.
+    held: Option<State>,
     opened_at: Option<Instant>,
     successes: u64,
     failures: u64,
     rejections: u64,
     last_error: Option<String>,
+    history: History,
 }
 
 /// Carries the state out of the machine, which keeps it private.
@@ -86,12 +89,13 @@ impl Core {
             schedule,
             epoch: 0,
             probing: false,
-            forced: false,
+            held: None,
             opened_at: None,
             successes: 0,
             failures: 0,
             rejections: 0,
             last_error: None,
+            history: History::default(),
         };
         core.publish();
         core
@@ -99,8 +103,10 @@ impl Core {
 
     /// Lets a call pass, or says when to come back.
     pub(super) fn admit(&mut self) -> Result<Ticket, Open> {
-        if self.forced {
-            return Err(self.refuse(self.settings.open_for.max));
+        match self.held {
+            Some(State::Closed) => return Ok(self.ticket(false)),
+            Some(_) => return Err(self.refuse(self.settings.open_for.max)),
+            None => {}
         }
         let before = self.state();
         if before == State::HalfOpen && self.probing {
@@ -111,14 +117,11 @@ impl Core {
             return Err(self.refuse(left));
         }
         if before != self.state() {
-            self.announce();
+            self.record(before, Cause::Waited);
         }
         let probe = self.state() == State::HalfOpen;
         self.probing |= probe;
-        Ok(Ticket {
-            epoch: self.epoch,
-            probe,
-        })
+        Ok(self.ticket(probe))
     }
 
     pub(super) fn succeed(&mut self, ticket: Ticket) {
@@ -130,13 +133,14 @@ impl Core {
         self.machine.on_success();
         if before != self.state() {
             self.opened_at = None;
-            self.announce();
+            self.record(before, Cause::Recovered);
         }
     }
 
     pub(super) fn fail(&mut self, ticket: Ticket, why: &str) {
         self.failures += 1;
-        self.last_error = Some(why.chars().take(MAX_ERROR).collect());
+        let why: String = why.chars().take(MAX_ERROR).collect();
+        self.last_error = Some(why.clone());
         if !self.settle(ticket) {
             return;
         }
@@ -145,7 +149,7 @@ impl Core {
         if before != self.state() {
             self.epoch += 1;
             self.opened_at = Some(failsafe::clock::now());
-            self.announce();
+            self.record(before, Cause::Failed(why));
         }
     }
 
@@ -153,22 +157,33 @@ impl Core {
         self.settle(ticket);
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, by: &str) {
+        self.intervene(None, Cause::Reset(by.to_owned()));
+    }
+
+    pub(super) fn force_open(&mut self, by: &str) {
+        self.intervene(Some(State::Open), Cause::ForcedOpen(by.to_owned()));
+    }
+
+    pub(super) fn force_closed(&mut self, by: &str) {
+        self.intervene(Some(State::Closed), Cause::ForcedClosed(by.to_owned()));
+    }
+
+    /// Begins anew, held or not: what is on its way belongs to the time before.
+    fn intervene(&mut self, held: Option<State>, cause: Cause) {
+        let before = self.state();
         self.machine.reset();
         // The machine forgets a count of failures only when it leaves another state.
         self.machine.on_success();
         self.epoch += 1;
-        self.forced = false;
         self.probing = false;
         self.opened_at = None;
-        self.announce();
+        self.held = held;
+        self.record(before, cause);
     }
 
-    pub(super) fn force_open(&mut self) {
-        self.epoch += 1;
-        self.forced = true;
-        self.probing = false;
-        self.announce();
+    pub(super) fn history(&self) -> Vec<Transition> {
+        self.history.list()
     }
 
     /// A gauge can not be taken back: without this an alert on it would never end.
@@ -185,20 +200,28 @@ impl Core {
             failures: self.failures,
             rejections: self.rejections,
             last_error: self.last_error.clone(),
-            next_try_in: (state == State::Open && !self.forced)
+            forced: self.held.is_some(),
+            next_try_in: (state == State::Open && self.held.is_none())
                 .then(|| self.open_left())
                 .flatten(),
         }
     }
 
     fn state(&self) -> State {
-        if self.forced {
-            return State::Open;
+        if let Some(held) = self.held {
+            return held;
         }
         match self.watcher.0.load(Ordering::Relaxed) {
             CLOSED => State::Closed,
             HALF_OPEN => State::HalfOpen,
             _ => State::Open,
+        }
+    }
+
+    fn ticket(&self, probe: bool) -> Ticket {
+        Ticket {
+            epoch: self.epoch,
+            probe,
         }
     }
 
@@ -208,7 +231,7 @@ impl Core {
         if current && probe {
             self.probing = false;
         }
-        current
+        current && self.held.is_none()
     }
 
     fn refuse(&mut self, retry_after: Duration) -> Open {
@@ -222,16 +245,28 @@ impl Core {
         Some(Duration::from_millis(latest).saturating_sub(since))
     }
 
-    fn announce(&self) {
+    /// Tells of a change in the log, the metrics and the history.
+    fn record(&mut self, from: State, cause: Cause) {
         let to = self.state();
-        let (name, error) = (&*self.name, self.last_error.as_deref().unwrap_or_default());
-        match to {
-            State::Open => tracing::warn!(breaker = name, error, "breaker is open"),
-            State::HalfOpen => tracing::info!(breaker = name, "breaker lets one call through"),
-            State::Closed => tracing::info!(breaker = name, "breaker is closed"),
+        let (name, error) = (&*self.name, cause.error().unwrap_or_default());
+        match (cause.operator(), to) {
+            (Some(by), _) => {
+                tracing::warn!(breaker = name, %from, %to, %cause, by, "breaker set by an operator");
+            }
+            (None, State::Open) => tracing::warn!(breaker = name, error, "breaker is open"),
+            (None, State::HalfOpen) => {
+                tracing::info!(breaker = name, "breaker lets one call through");
+            }
+            (None, State::Closed) => tracing::info!(breaker = name, "breaker is closed"),
         }
         metrics::counter!(TRANSITIONS_METRIC, "name" => self.name.to_string(), "to" => to.as_str())
             .increment(1);
+        self.history.add(Transition {
+            at: SystemTime::now(),
+            from,
+            to,
+            cause,
+        });
         self.publish();
     }
 

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub name: String,
     /// Whether calls pass. An open breaker turns half-open with the first call after its time.
     pub state: State,
+    /// Whether an operator holds it in that state until it is reset.
+    pub forced: bool,
     /// Calls that were answered, since the process started.
     pub successes: u64,
     /// Calls that failed by the callee's fault.
@@ -28,7 +30,7 @@ pub struct Snapshot {
     pub rejections: u64,
     /// What the latest failure said.
     pub last_error: Option<String>,
-    /// Time until a call may pass again; none when calls pass, or when it is held open by hand.
+    /// Time until a call may pass again; none when calls pass, or when it is held open.
     pub next_try_in: Option<Duration>,
 }
 

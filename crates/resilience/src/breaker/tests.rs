@@ -229,12 +229,12 @@ fn cb_05_forced_open_it_stays_open_until_reset() {
     freeze(|clock| {
         let breaker = breaker();
         let in_flight = breaker.permit().unwrap();
-        breaker.force_open();
+        breaker.force_open("alice");
         in_flight.success();
         clock.advance(Duration::from_hours(1));
         assert!(breaker.permit().is_err());
         assert_eq!(breaker.snapshot().next_try_in, None);
-        breaker.reset();
+        breaker.reset("alice");
         assert_eq!(state(&breaker), State::Closed);
         breaker.permit().unwrap().success();
     });
@@ -245,16 +245,86 @@ fn cb_05_reset_forgets_failures_and_probes_in_flight() {
     freeze(|clock| {
         let breaker = breaker();
         fail(&breaker, 4);
-        breaker.reset();
+        breaker.reset("alice");
         fail(&breaker, 4);
         assert_eq!(state(&breaker), State::Closed);
         fail(&breaker, 1);
         clock.advance(ALMOST + JUST_OVER);
         let probe = breaker.permit().unwrap();
-        breaker.reset();
+        breaker.reset("alice");
         probe.failure("late");
         assert_eq!(state(&breaker), State::Closed);
     });
+}
+
+#[test]
+fn cb_05_forced_closed_it_lets_every_call_pass_until_reset() {
+    let breaker = breaker();
+    fail(&breaker, 5);
+    breaker.force_closed("alice");
+    fail(&breaker, 100);
+    let held = breaker.snapshot();
+    assert_eq!((held.state, held.forced), (State::Closed, true));
+    assert_eq!(held.failures, 105, "they still count for the status page");
+
+    // What began while it was held says nothing about the time after.
+    let late = breaker.permit().unwrap();
+    breaker.reset("alice");
+    late.failure("late");
+    fail(&breaker, 4);
+    assert!(!breaker.snapshot().forced);
+    assert_eq!(state(&breaker), State::Closed);
+    fail(&breaker, 1);
+    assert_eq!(state(&breaker), State::Open);
+}
+
+#[test]
+fn cb_05_an_operator_may_change_from_one_hold_to_the_other() {
+    let breaker = breaker();
+    breaker.force_open("alice");
+    breaker.force_closed("bob");
+    assert!(breaker.permit().is_ok());
+    breaker.force_open("bob");
+    assert!(breaker.permit().is_err());
+}
+
+#[test]
+fn cb_05_the_history_says_what_happened_and_who_did_it() {
+    freeze(|clock| {
+        let breaker = breaker();
+        fail(&breaker, 5);
+        clock.advance(ALMOST + JUST_OVER);
+        breaker.permit().unwrap().success();
+        breaker.force_open("alice");
+        breaker.force_closed("bob");
+        breaker.reset("carol");
+        let history = breaker.history();
+        let (closed, half, open) = (State::Closed, State::HalfOpen, State::Open);
+        let expected = [
+            (closed, open, Cause::Failed("connection refused".to_owned())),
+            (open, half, Cause::Waited),
+            (half, closed, Cause::Recovered),
+            (closed, open, Cause::ForcedOpen("alice".to_owned())),
+            (open, closed, Cause::ForcedClosed("bob".to_owned())),
+            (closed, closed, Cause::Reset("carol".to_owned())),
+        ];
+        let found = history
+            .iter()
+            .map(|one| (one.from, one.to, one.cause.clone()));
+        assert!(found.eq(expected), "{history:#?}");
+        assert!(history.is_sorted_by_key(|one| one.at));
+    });
+}
+
+#[test]
+fn the_history_keeps_the_newest_and_no_more() {
+    let breaker = breaker();
+    for turn in 0..=HISTORY_LIMIT {
+        breaker.reset(&turn.to_string());
+    }
+    let history = breaker.history();
+    assert_eq!(history.len(), HISTORY_LIMIT);
+    assert_eq!(history[0].cause.operator(), Some("1"));
 }
 
 #[test]

@@ -1,33 +1,44 @@
 //! Live facts about this process over gRPC (`platform.v1.Diagnostics`).
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+mod breakers;
 
-use prost_types::Timestamp;
+use std::{sync::Arc, time::SystemTime};
+
+use http::Extensions;
 use sutazai_proto::{
     ErrorCode, RemoteError,
     platform::v1::{
-        Breaker, BreakerState, BreakersRequest, BreakersResponse, CountersRequest,
-        CountersResponse, DescribeRequest, DescribeResponse, ProbeRequest, ProbeResponse,
-        ProbeResult, diagnostics_server,
+        Breaker, BreakerHistoryRequest, BreakerHistoryResponse, BreakersRequest, BreakersResponse,
+        CountersRequest, CountersResponse, DescribeRequest, DescribeResponse, ProbeRequest,
+        ProbeResponse, ProbeResult, SetBreakerRequest, diagnostics_server,
     },
     to_status,
 };
-use sutazai_resilience::breaker::{Snapshot, State};
 use tonic::{Request, Response, Status};
 
 use super::Standing;
 use crate::{probe::Outcome, service::VERSION};
 
+/// Tells from what the guard left in a call who may change the process, or refuses.
+pub(crate) type Operator = Arc<dyn Fn(&Extensions) -> Result<String, Status> + Send + Sync>;
+
 /// Answers from the standing of the process.
-pub(crate) struct Diagnostics(Arc<Standing>);
+pub(crate) struct Diagnostics {
+    standing: Arc<Standing>,
+    operator: Operator,
+}
 
 impl Diagnostics {
-    pub(crate) fn new(standing: Arc<Standing>) -> Self {
-        Self(standing)
+    pub(crate) fn new(standing: Arc<Standing>, operator: Operator) -> Self {
+        Self { standing, operator }
     }
+}
+
+/// Nobody may change a process whose service does not say who may.
+pub(crate) fn nobody(_: &Extensions) -> Result<String, Status> {
+    let message = "this process takes no changes";
+    let error = RemoteError::new(ErrorCode::PermissionDenied, "missing_permission", message);
+    Err(to_status(&error))
 }
 
 #[tonic::async_trait]
@@ -36,7 +47,7 @@ impl diagnostics_server::Diagnostics for Diagnostics {
         &self,
         _: Request<DescribeRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
-        let standing = &self.0;
+        let standing = &self.standing;
         Ok(Response::new(DescribeResponse {
             service: standing.service.to_string(),
             instance_id: standing.instance_id.to_string(),
@@ -54,7 +65,7 @@ impl diagnostics_server::Diagnostics for Diagnostics {
         request: Request<ProbeRequest>,
     ) -> Result<Response<ProbeResponse>, Status> {
         let part = request.into_inner().part;
-        let outcomes = self.0.probe(&part).await;
+        let outcomes = self.standing.probe(&part).await;
         if outcomes.is_empty() && !part.is_empty() {
             let message = format!("this service has no part `{part}`");
             let error = RemoteError::new(ErrorCode::NotFound, "part_not_found", message);
@@ -78,8 +89,31 @@ impl diagnostics_server::Diagnostics for Diagnostics {
         &self,
         _: Request<BreakersRequest>,
     ) -> Result<Response<BreakersResponse>, Status> {
-        let breakers = self.0.breakers.list().into_iter().map(breaker).collect();
-        Ok(Response::new(BreakersResponse { breakers }))
+        Ok(Response::new(BreakersResponse {
+            breakers: breakers::list(&self.standing.breakers),
+        }))
+    }
+
+    async fn breaker_history(
+        &self,
+        request: Request<BreakerHistoryRequest>,
+    ) -> Result<Response<BreakerHistoryResponse>, Status> {
+        let name = request.into_inner().name;
+        let transitions =
+            breakers::history(&self.standing.breakers, &name).map_err(|error| to_status(&error))?;
+        Ok(Response::new(BreakerHistoryResponse { transitions }))
+    }
+
+    async fn set_breaker(
+        &self,
+        request: Request<SetBreakerRequest>,
+    ) -> Result<Response<Breaker>, Status> {
+        let by = (self.operator)(request.extensions())?;
+        let request = request.into_inner();
+        let breakers = &self.standing.breakers;
+        let breaker = breakers::set(breakers, &request.name, request.action(), &by)
+            .map_err(|error| to_status(&error))?;
+        Ok(Response::new(breaker))
     }
 }
 
@@ -98,25 +132,4 @@ fn result(outcome: Outcome) -> ProbeResult {
         Err(failure) => result.cause = failure.cause,
     }
     result
-}
-
-fn breaker(snapshot: Snapshot) -> Breaker {
-    let state = match snapshot.state {
-        State::Closed => BreakerState::Closed,
-        State::Open => BreakerState::Open,
-        State::HalfOpen => BreakerState::HalfOpen,
-    };
-    Breaker {
-        name: snapshot.name,
-        state: state.into(),
-        successes: snapshot.successes,
-        failures: snapshot.failures,
-        rejections: snapshot.rejections,
-        last_error: snapshot.last_error.unwrap_or_default(),
-        next_try_at: snapshot.next_try_in.map(from_now),
-    }
-}
-
-fn from_now(wait: Duration) -> Timestamp {
-    (SystemTime::now() + wait).into()
 }

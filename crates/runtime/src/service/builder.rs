@@ -6,6 +6,7 @@ use std::{
 
 use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
+use http::Extensions;
 use sutazai_mesh::{
     catalog::ServiceName,
     registry::{Instance, InstanceId, Registry},
@@ -14,12 +15,12 @@ use sutazai_messaging::{BrokerError, Consumer};
 use sutazai_resilience::Breakers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{Status, service::Routes};
 use uuid::Uuid;
 
 use super::{Addresses, BindError, Process};
 use crate::{
-    admin::{self, Standing},
+    admin::{self, Operator, Standing},
     config::Base,
     grpc, http_layers,
     probe::Probe,
@@ -55,6 +56,7 @@ pub struct Builder {
     health_aliases: Vec<&'static str>,
     grpc: Routes,
     guard: Option<Guard>,
+    operator: Operator,
     probes: Vec<Arc<dyn Probe>>,
     breakers: Breakers,
     meta: BTreeMap<String, String>,
@@ -74,6 +76,7 @@ impl Builder {
             health_aliases: Vec::new(),
             grpc: Routes::default(),
             guard: None,
+            operator: Arc::new(admin::nobody),
             probes: Vec::new(),
             breakers: Breakers::new(),
             meta: BTreeMap::new(),
@@ -108,6 +111,16 @@ impl Builder {
     /// Puts this in front of all calls over gRPC but health and, outside production, reflection.
     pub fn guard(mut self, guard: impl FnOnce(Router) -> Router + Send + 'static) -> Self {
         self.guard = Some(Box::new(guard));
+        self
+    }
+
+    /// Says who may change the process over gRPC, by what the guard left in the call; without this
+    /// nobody may. The name goes to the log.
+    pub fn operator(
+        mut self,
+        judge: impl Fn(&Extensions) -> Result<String, Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.operator = Arc::new(judge);
         self
     }
 
@@ -213,7 +226,7 @@ impl Builder {
         ));
         let admin = admin::routes(&standing, &self.health_aliases);
         let http = http_layers::wrap(self.http.merge(admin), self.name);
-        let surface = grpc::assemble(self.grpc, self.guard, &standing).await?;
+        let surface = grpc::assemble(self.grpc, self.guard, self.operator, &standing).await?;
         Ok(Process {
             instance: Instance {
                 id: self.instance_id,

@@ -11,8 +11,8 @@ use axum::{Router, middleware};
 use futures::{FutureExt, future::BoxFuture, stream};
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_proto::platform::v1::{
-    BreakersRequest, CountersRequest, DescribeRequest, ProbeRequest,
-    diagnostics_client::DiagnosticsClient,
+    BreakerAction, BreakerHistoryRequest, BreakerState, BreakersRequest, CountersRequest,
+    DescribeRequest, ProbeRequest, SetBreakerRequest, diagnostics_client::DiagnosticsClient,
 };
 use sutazai_resilience::{Breakers, Deadline};
 use sutazai_runtime::{
@@ -339,5 +339,70 @@ async fn diagnostics_tell_who_the_process_is_and_how_it_stands() {
         .breakers;
     assert_eq!(breakers[0].name, "ollama:gpu-1");
     client.counters(CountersRequest {}).await.unwrap();
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn cb_05_a_breaker_is_changed_by_those_who_may_and_remembers_who() {
+    let breakers = Breakers::new();
+    breakers.get("ollama:gpu-1");
+    let ask = |name: &str, action: BreakerAction| SetBreakerRequest {
+        name: name.to_owned(),
+        action: action.into(),
+    };
+    let sealed = Running::start(builder().breakers(breakers.clone())).await;
+    let mut client = DiagnosticsClient::new(sealed.channel());
+    let refused = client
+        .set_breaker(ask("ollama:gpu-1", BreakerAction::ForceOpen))
+        .await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    sealed.stop().await.unwrap();
+
+    let builder = builder()
+        .breakers(breakers)
+        .operator(|_| Ok("default/alice".to_owned()));
+    let running = Running::start(builder).await;
+    let mut client = DiagnosticsClient::new(running.channel());
+    for (action, state, forced) in [
+        (BreakerAction::ForceOpen, BreakerState::Open, true),
+        (BreakerAction::ForceClosed, BreakerState::Closed, true),
+        (BreakerAction::Reset, BreakerState::Closed, false),
+    ] {
+        let set = client.set_breaker(ask("ollama:gpu-1", action)).await;
+        let set = set.unwrap().into_inner();
+        assert_eq!((set.state(), set.forced), (state, forced));
+    }
+    for (name, action, code) in [
+        ("moon", BreakerAction::Reset, Code::NotFound),
+        (
+            "ollama:gpu-1",
+            BreakerAction::Unspecified,
+            Code::InvalidArgument,
+        ),
+    ] {
+        let refused = client.set_breaker(ask(name, action)).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{name}");
+    }
+
+    let history = |name: &str| BreakerHistoryRequest {
+        name: name.to_owned(),
+    };
+    let changes = client.breaker_history(history("ollama:gpu-1")).await;
+    let changes = changes.unwrap().into_inner().transitions;
+    let seen: Vec<_> = changes
+        .iter()
+        .map(|one| (one.to(), &*one.cause, &*one.operator))
+        .collect();
+    let by = "default/alice";
+    assert_eq!(
+        seen,
+        [
+            (BreakerState::Open, "forced_open", by),
+            (BreakerState::Closed, "forced_closed", by),
+            (BreakerState::Closed, "reset", by),
+        ]
+    );
+    let unknown = client.breaker_history(history("moon")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
     running.stop().await.unwrap();
 }

@@ -10,6 +10,8 @@ use crate::http::problem::Failure;
 
 /// Longest agent name in characters.
 const MAX_NAME: usize = 64;
+/// Longest name of a circuit breaker in characters.
+const MAX_BREAKER_NAME: usize = 256;
 
 /// The only parameter of the path, as a value that can only be made valid.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +69,62 @@ impl FromStr for AgentName {
     }
 }
 
+/// Name of a circuit breaker, for example `postgres:tasks`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BreakerName(String);
+
+/// The text cannot be the name of a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a breaker's name: 1 to 256 letters, digits and any of `:._-[]`")]
+pub(crate) struct InvalidBreakerName;
+
+impl BreakerName {
+    /// Returns the name as it is compared.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the name as it is shown.
+    pub(crate) fn into_inner(self) -> String {
+        self.0
+    }
+}
+
+impl FromStr for BreakerName {
+    type Err = InvalidBreakerName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBreakerName> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":._-[]".contains(&byte);
+        if (1..=MAX_BREAKER_NAME).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidBreakerName)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn breaker_names_are_plain() {
+        for text in [
+            "postgres:tasks",
+            "grpc:backend-0a1b2c3d",
+            "ollama:[::1]:11434",
+        ] {
+            assert_eq!(text.parse::<BreakerName>().unwrap().as_str(), text);
+        }
+        let long = "a".repeat(257);
+        for text in ["", "a b", "../x", "a\0", "ä", long.as_str()] {
+            assert_eq!(
+                text.parse::<BreakerName>(),
+                Err(InvalidBreakerName),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn agent_names_are_plain() {

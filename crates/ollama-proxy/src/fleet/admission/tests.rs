@@ -100,13 +100,13 @@ async fn a_breaker_that_opens_frees_the_queue_and_one_that_recovers_lets_in() {
         async move { admission.admit(want()).await.err() }
     });
     queue_of(&admission, 1).await;
-    breaker.force_open();
+    breaker.force_open("test");
     drop(held);
     assert!(matches!(waiting.await.unwrap(), Some(NoSlot::Nowhere)));
     assert!(matches!(
         admission.admit(want()).await.err(),
         Some(NoSlot::Nowhere)
     ));
-    breaker.reset();
+    breaker.reset("test");
     assert!(admission.admit(want()).await.is_ok());
 }

@@ -57,7 +57,7 @@ async fn llm_04_each_silence_has_an_end_and_a_name() {
             node.wait_aborted(aborted + 1, SOON).await.is_some(),
             "{fault:?}"
         );
-        breakers.reset(&name);
+        breakers.get(&name).reset("test");
     }
     idle(&fleet).await;
 }
@@ -122,7 +122,7 @@ async fn llm_02_a_cut_at_any_byte_is_an_error_and_never_a_shorter_answer() {
                     "byte {bytes}: an error after a success"
                 );
                 before += 1;
-                breakers.reset(&name);
+                breakers.get(&name).reset("test");
             }
             Ok(mut tokens) => match listen(&mut tokens).await {
                 (text, Ok(Some(_))) => {

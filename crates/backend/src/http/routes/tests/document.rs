@@ -48,6 +48,48 @@ const OPERATIONS: &[(&str, &str, &str, Option<&str>)] = &[
         "get_conversation",
         Some("conversations:read"),
     ),
+    (
+        "get",
+        "/api/v1/circuit-breaker",
+        "list_circuit_breakers",
+        Some("system:read"),
+    ),
+    (
+        "get",
+        "/api/v1/circuit-breaker/status",
+        "get_circuit_breaker_status",
+        Some("system:read"),
+    ),
+    (
+        "get",
+        "/api/v1/circuit-breaker/{id}",
+        "get_circuit_breaker",
+        Some("system:read"),
+    ),
+    (
+        "post",
+        "/api/v1/circuit-breaker/{id}/force-closed",
+        "force_closed_circuit_breaker",
+        Some("system:manage"),
+    ),
+    (
+        "post",
+        "/api/v1/circuit-breaker/{id}/force-open",
+        "force_open_circuit_breaker",
+        Some("system:manage"),
+    ),
+    (
+        "get",
+        "/api/v1/circuit-breaker/{id}/history",
+        "get_circuit_breaker_history",
+        Some("system:read"),
+    ),
+    (
+        "post",
+        "/api/v1/circuit-breaker/{id}/reset",
+        "reset_circuit_breaker",
+        Some("system:manage"),
+    ),
     ("get", "/api/v1/health", "get_api_v1_health", None),
     ("get", "/api/v1/models", "list_models", Some("models:read")),
     (
