@@ -1,9 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cache;
 pub mod error;
 pub mod migrate;
 pub mod postgres;
 pub mod provision;
+pub mod redis;
 
-pub use error::DatabaseError;
-pub use postgres::Database;
+pub use self::{cache::Cache, error::DatabaseError, postgres::Database, redis::Redis};

@@ -52,6 +52,13 @@ metrics! {
     DB_POOL_CONNECTIONS = Gauge "db_pool_connections" ["schema", "state"] "Connections of the pool: idle, in_use, and the max allowed.";
     DB_POOL_WAITERS = Gauge "db_pool_waiters" ["schema"] "Units of database work that wait for a connection.";
     DB_POOL_WAIT_SECONDS = Histogram "db_pool_wait_seconds" ["schema"] "Time that a unit of database work waited for its turn.";
+    REDIS_OPERATIONS_TOTAL = Counter "redis_operations_total" ["operation", "outcome"] "Units of work done on Redis.";
+    REDIS_OPERATION_DURATION_SECONDS = Histogram "redis_operation_duration_seconds" ["operation"] "Time of one unit of work on Redis.";
+    CONNECTION_ERRORS_TOTAL = Counter "connection_errors_total" ["to"] "Times that a server could not be reached, closed a connection or kept silent.";
+    CACHE_REQUESTS_TOTAL = Counter "cache_requests_total" ["namespace", "outcome"] "Look-ups in the cache: local, shared, joined (another look-up was loading the same) or missed.";
+    CACHE_LOADS_TOTAL = Counter "cache_loads_total" ["namespace", "outcome"] "Values made because the cache had none.";
+    CACHE_HIT_RATIO = Gauge "cache_hit_ratio" [] "Share of look-ups that the cache answered, since the start.";
+    CACHE_LOCAL_BYTES = Gauge "cache_local_bytes" [] "Weight of the cache's local level.";
     MESH_CALLS_TOTAL = Counter "mesh_calls_total" ["from", "to", "outcome"] "Calls from service to service.";
     MESH_CALL_DURATION_SECONDS = Histogram "mesh_call_duration_seconds" ["from", "to"] "Time of a call from service to service until its first answer.";
     HTTP_CLIENT_REQUESTS_TOTAL = Counter "http_client_requests_total" ["client", "outcome"] "HTTP requests sent to foreign systems.";
@@ -117,7 +124,7 @@ mod tests {
     #[test]
     fn obs_01_promised_metrics_keep_name_kind_and_labels() {
         let request = ["method", "endpoint", "status"].as_slice();
-        let promised: [(&str, Kind, &[&str]); 5] = [
+        let promised: [(&str, Kind, &[&str]); 6] = [
             ("api_request_duration_seconds", Kind::Histogram, request),
             ("api_request_total", Kind::Counter, request),
             (
@@ -130,6 +137,7 @@ mod tests {
                 Kind::Histogram,
                 &["query_type"],
             ),
+            ("cache_hit_ratio", Kind::Gauge, &[]),
             ("active_connections", Kind::Gauge, &["service"]),
         ];
         for (name, kind, expected) in promised {

@@ -1,0 +1,195 @@
+//! The level within the process: bounded by bytes, for a short life.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::namespace::{ALL, Key};
+
+/// Memory of an entry beside its key and value.
+const OVERHEAD: usize = 160;
+/// Most invalidations that are remembered one by one; more are remembered as one of everything.
+const MARKS: usize = 50_000;
+
+/// Entries of this process.
+pub(super) struct Local {
+    entries: moka::sync::Cache<Arc<str>, Entry>,
+    marks: RwLock<Marks>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    value: Bytes,
+    marks: Arc<[Arc<str>]>,
+    /// The moment before the value was read or made.
+    born: Moment,
+    kept_at: Instant,
+    ends_at: Instant,
+}
+
+/// A moment in the order of invalidations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+/// When what was invalidated last.
+#[derive(Default)]
+struct Marks {
+    now: Moment,
+    everything: Moment,
+    by_name: HashMap<Arc<str>, Moment>,
+}
+
+impl Marks {
+    fn allow(&self, born: Moment, marks: &[Arc<str>]) -> bool {
+        let newer = |mark| self.by_name.get(mark).is_some_and(|at| *at > born);
+        self.everything <= born && !marks.iter().any(newer)
+    }
+}
+
+impl Local {
+    pub(super) fn new(bytes: u64, life: Duration) -> Self {
+        let weigh = |key: &Arc<str>, entry: &Entry| {
+            u32::try_from(key.len() + entry.value.len() + OVERHEAD).unwrap_or(u32::MAX)
+        };
+        Self {
+            entries: moka::sync::Cache::builder()
+                .max_capacity(bytes)
+                .weigher(weigh)
+                .time_to_live(life)
+                .build(),
+            marks: RwLock::default(),
+        }
+    }
+
+    /// Returns the present moment; what is read after it is not older.
+    pub(super) fn now(&self) -> Moment {
+        self.marks.read().now
+    }
+
+    /// Returns whether nothing of the key was invalidated since `born`.
+    pub(super) fn is_current(&self, key: &Key, born: Moment) -> bool {
+        self.marks.read().allow(born, key.marks())
+    }
+
+    /// Returns an entry that was kept for at most `life`.
+    pub(super) fn get(&self, id: &str, life: Duration) -> Option<Bytes> {
+        let entry = self.entries.get(id)?;
+        let now = Instant::now();
+        let fresh = now < entry.ends_at && now.duration_since(entry.kept_at) < life;
+        if fresh && self.marks.read().allow(entry.born, &entry.marks) {
+            return Some(entry.value);
+        }
+        self.entries.invalidate(id);
+        None
+    }
+
+    /// Keeps a value until its life ends or something of the key is invalidated, also when that
+    /// happened since `born`.
+    pub(super) fn keep(&self, key: &Key, value: Bytes, life: Duration, born: Moment) {
+        let now = Instant::now();
+        let entry = Entry {
+            value,
+            marks: key.marks().into(),
+            born,
+            kept_at: now,
+            ends_at: now + life,
+        };
+        self.entries.insert(key.id().clone(), entry);
+    }
+
+    /// Ends every entry that carries the mark: in constant time, whatever their number.
+    pub(super) fn invalidate(&self, mark: &str) {
+        let mut marks = self.marks.write();
+        marks.now.0 += 1;
+        let now = marks.now;
+        if mark == ALL || marks.by_name.len() >= MARKS {
+            marks.everything = now;
+            marks.by_name.clear();
+        }
+        if mark == ALL {
+            self.entries.invalidate_all();
+        } else {
+            marks.by_name.insert(mark.into(), now);
+        }
+    }
+
+    /// Returns bytes and number of the entries of each namespace.
+    pub(super) fn weigh(&self) -> HashMap<String, (u64, u64)> {
+        let mut weights: HashMap<String, (u64, u64)> = HashMap::new();
+        for (id, entry) in &self.entries {
+            let (namespace, _) = id.split_once(':').unwrap_or_default();
+            let weight = weights.entry(namespace.to_owned()).or_default();
+            weight.0 += entry.value.len() as u64;
+            weight.1 += 1;
+        }
+        weights
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.entries.weighted_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Namespace;
+
+    const LIFE: Duration = Duration::from_secs(60);
+    const THINGS: Namespace = Namespace::new("things", LIFE);
+
+    fn local(bytes: u64) -> Local {
+        Local::new(bytes, LIFE)
+    }
+
+    #[test]
+    fn an_invalidation_between_reading_and_keeping_counts() {
+        let local = local(1 << 20);
+        let key = THINGS.key("1").tag("a");
+        let born = local.now();
+        local.invalidate("t:a");
+        local.keep(&key, Bytes::from_static(b"old"), LIFE, born);
+        assert_eq!(local.get(key.id(), LIFE), None);
+        local.keep(&key, Bytes::from_static(b"new"), LIFE, local.now());
+        assert!(local.get(key.id(), LIFE).is_some());
+    }
+
+    #[test]
+    fn cch_10_the_level_is_bounded_by_bytes() {
+        let local = local(100_000);
+        for number in 0..1_000 {
+            let key = THINGS.key(&number.to_string());
+            local.keep(&key, Bytes::from(vec![0; 1_000]), LIFE, local.now());
+        }
+        local.entries.run_pending_tasks();
+        assert!(local.bytes() <= 100_000, "{} bytes", local.bytes());
+        assert!(local.entries.entry_count() > 50);
+    }
+
+    #[test]
+    fn forgetting_invalidations_forgets_no_invalidation() {
+        let local = local(1 << 20);
+        let key = THINGS.key("1").tag("first");
+        local.keep(&key, Bytes::from_static(b"old"), LIFE, local.now());
+        local.invalidate("t:first");
+        for number in 0..=MARKS {
+            local.invalidate(&format!("t:{number}"));
+        }
+        assert!(local.marks.read().by_name.len() <= MARKS);
+        assert_eq!(local.get(key.id(), LIFE), None);
+    }
+
+    #[test]
+    fn who_can_not_hear_keeps_entries_for_a_shorter_life() {
+        let local = local(1 << 20);
+        let key = THINGS.key("1");
+        local.keep(&key, Bytes::from_static(b"1"), LIFE, local.now());
+        assert!(local.get(key.id(), LIFE).is_some());
+        assert_eq!(local.get(key.id(), Duration::ZERO), None);
+    }
+}
