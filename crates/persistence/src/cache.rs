@@ -5,15 +5,19 @@
 //! level within milliseconds; where replicas can not be heard, the local level keeps entries for a
 //! shorter life. Without Redis, or while it is away, the local level goes on alone.
 
+mod check;
 mod fetch;
 mod flight;
 mod follow;
+mod inspect;
+mod invalidate;
 mod local;
 mod memo;
 mod namespace;
 mod packing;
 mod settings;
 mod shared;
+mod slot;
 mod stats;
 
 use std::{
@@ -21,10 +25,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use bytes::Bytes;
@@ -33,26 +34,25 @@ use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::broadcast, task::AbortHandle};
 
-use self::{
-    flight::{Failure, Flights, Found},
-    local::{Local, Moment},
-    namespace::{ALL, identity, mark_of_key, mark_of_namespace, mark_of_tag},
-    shared::{Generations, Opened, Shared},
-    stats::{Counters, Outcome},
-};
 pub use self::{
+    check::CheckError,
     memo::Memo,
     namespace::{Key, Namespace},
     settings::Settings,
     shared::SharedEntry,
+    slot::{Lookup, Slot},
     stats::{LocalStats, NamespaceStats, SharedStats, Stats},
 };
-use crate::redis::{Redis, RedisError};
+use self::{
+    flight::{Failure, Flights, Found},
+    local::Local,
+    shared::Shared,
+    stats::{Counters, Outcome},
+};
+use crate::redis::Redis;
 
 /// Words of loaders that are done and not yet heard by those who wait.
 const WORDS: usize = 1_024;
-/// Most invalidations that Redis has not seen; more become one of everything.
-const OWED: usize = 1_000;
 
 /// A cache of two levels; clones share it.
 #[derive(Clone)]
@@ -126,22 +126,6 @@ impl<E> From<serde_json::Error> for CacheError<E> {
     fn from(error: serde_json::Error) -> Self {
         Self::Codec(Arc::new(error))
     }
-}
-
-/// The outcome of [`Cache::look_up`].
-pub enum Lookup<T> {
-    /// There is a value.
-    Found(Cached<T>),
-    /// There is none; whoever makes it can store it here.
-    Missing(Slot),
-}
-
-/// The place of a value that was missing. Something that was invalidated since then is not stored.
-pub struct Slot {
-    cache: Cache,
-    key: Key,
-    born: Moment,
-    generations: Option<Generations>,
 }
 
 impl Cache {
@@ -222,183 +206,6 @@ impl Cache {
         inner.counters.looked(namespace, counted);
         Ok(decode(&value, source)?)
     }
-
-    /// Returns the value of a key, or the place where it belongs: for values that come piece by
-    /// piece, and that others do not wait for.
-    pub async fn look_up<T: DeserializeOwned>(&self, key: Key) -> Lookup<T> {
-        let inner = &self.inner;
-        let namespace = key.namespace().name();
-        let local = inner.local.get(key.id(), inner.local_life());
-        if let Some(found) = local.and_then(|value| decode(&value, Source::Local).ok()) {
-            inner.counters.looked(namespace, Outcome::Local);
-            return Lookup::Found(found);
-        }
-        let born = inner.local.now();
-        let mut generations = None;
-        if let Some(shared) = &inner.shared {
-            match inner.look(shared, &key, "").await {
-                Some(Opened::Hit { value, left }) => {
-                    if let Ok(found) = decode(&value, Source::Shared) {
-                        inner.local.keep(&key, value, left, born);
-                        inner.counters.looked(namespace, Outcome::Shared);
-                        return Lookup::Found(found);
-                    }
-                }
-                Some(Opened::Miss(now)) => generations = Some(now),
-                Some(Opened::Busy) | None => {}
-            }
-        }
-        inner.counters.looked(namespace, Outcome::Missed);
-        Lookup::Missing(Slot {
-            cache: self.clone(),
-            key,
-            born,
-            generations,
-        })
-    }
-
-    /// Ends every entry with a tag, in all replicas.
-    ///
-    /// # Errors
-    /// [`RedisError`] when Redis has not seen it: it holds in this process, and is repeated before
-    /// anything of Redis is believed again.
-    pub async fn invalidate_tag(&self, tag: &str) -> Result<(), RedisError> {
-        self.invalidate(mark_of_tag(tag)).await
-    }
-
-    /// Ends every entry of a namespace, in all replicas.
-    ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag).
-    pub async fn invalidate_namespace(&self, namespace: &str) -> Result<(), RedisError> {
-        self.invalidate(mark_of_namespace(namespace)).await
-    }
-
-    /// Ends every entry, in all replicas.
-    ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag).
-    pub async fn clear(&self) -> Result<(), RedisError> {
-        self.invalidate(ALL.into()).await
-    }
-
-    /// Ends one entry, in all replicas.
-    ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag).
-    pub async fn delete(&self, namespace: &str, key: &str) -> Result<(), RedisError> {
-        self.invalidate(mark_of_key(&identity(namespace, key)))
-            .await
-    }
-
-    /// Ends every entry whose `namespace:key` fits a pattern with `*` and `?`, in all replicas, and
-    /// returns how many Redis had. It looks at every key: for operators, not for programs.
-    ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag); everything is ended then.
-    pub async fn delete_matching(&self, pattern: &str) -> Result<u64, RedisError> {
-        let deleted = match &self.inner.shared {
-            Some(shared) => shared.delete_matching(pattern).await,
-            None => Ok(0),
-        };
-        if deleted.is_err() {
-            self.inner.owe(ALL.into());
-        }
-        self.inner.local.invalidate(ALL);
-        deleted
-    }
-
-    /// Returns what Redis holds under a key, without the value.
-    ///
-    /// # Errors
-    /// [`RedisError`]
-    pub async fn describe(
-        &self,
-        namespace: &str,
-        key: &str,
-    ) -> Result<Option<SharedEntry>, RedisError> {
-        match &self.inner.shared {
-            Some(shared) => shared.describe(&identity(namespace, key)).await,
-            None => Ok(None),
-        }
-    }
-
-    /// Returns the bytes of a value that this process holds.
-    pub fn local_bytes(&self, namespace: &str, key: &str) -> Option<usize> {
-        let id = identity(namespace, key);
-        let value = self.inner.local.get(&id, self.inner.local_life())?;
-        Some(value.len())
-    }
-
-    /// Returns what the cache did and holds.
-    pub async fn stats(&self) -> Stats {
-        let inner = &self.inner;
-        let weights = inner.local.weigh();
-        let mut namespaces = inner.counters.read();
-        for namespace in &mut namespaces {
-            let (bytes, entries) = weights.get(&namespace.name).copied().unwrap_or_default();
-            namespace.local_bytes = bytes;
-            namespace.local_entries = entries;
-        }
-        let shared = match &inner.shared {
-            Some(shared) => Some(SharedStats {
-                address: shared.redis.address(),
-                hears: inner.hears.load(Ordering::Acquire),
-                memory: shared.redis.memory().await.ok(),
-                owed: inner.owed.lock().len(),
-            }),
-            None => None,
-        };
-        let bytes = inner.local.bytes();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(sutazai_telemetry::names::CACHE_LOCAL_BYTES).set(bytes as f64);
-        Stats {
-            namespaces,
-            local: LocalStats {
-                bytes,
-                limit: inner.settings.local_bytes,
-            },
-            shared,
-        }
-    }
-
-    async fn invalidate(&self, mark: Arc<str>) -> Result<(), RedisError> {
-        let seen = match &self.inner.shared {
-            Some(shared) => shared.invalidate(&mark).await,
-            None => Ok(()),
-        };
-        // After Redis: who read the old value meanwhile keeps it under an older moment.
-        self.inner.local.invalidate(&mark);
-        if seen.is_err() {
-            self.inner.owe(mark);
-        }
-        seen
-    }
-}
-
-impl Slot {
-    /// Stores the value, unless something of its key was invalidated since the look-up. What can
-    /// not be stored is lost: the next one makes it again.
-    pub async fn fill<T: Serialize>(self, value: &T) {
-        let Ok(value) = serde_json::to_vec(value).map(Bytes::from) else {
-            tracing::error!(
-                namespace = self.key.namespace().name(),
-                "a value has no JSON"
-            );
-            return;
-        };
-        let inner = &self.cache.inner;
-        let life = inner.draw(&self.key);
-        let stored = match (&inner.shared, &self.generations) {
-            (Some(shared), Some(generations)) => {
-                shared.store(&self.key, "", generations, &value, life).await
-            }
-            _ => Ok(true),
-        };
-        if !matches!(stored, Ok(false)) {
-            inner.local.keep(&self.key, value, life, self.born);
-        }
-    }
 }
 
 impl Inner {
@@ -412,17 +219,6 @@ impl Inner {
             done: broadcast::channel(WORDS).0,
             hears: AtomicBool::new(false),
             owed: Mutex::default(),
-        }
-    }
-
-    /// Remembers an invalidation that Redis has not seen.
-    fn owe(&self, mark: Arc<str>) {
-        let mut owed = self.owed.lock();
-        if owed.len() >= OWED {
-            owed.clear();
-            owed.insert(ALL.into());
-        } else {
-            owed.insert(mark);
         }
     }
 }

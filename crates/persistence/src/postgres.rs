@@ -193,6 +193,7 @@ impl Database {
             }
             Ok(Err(error)) if is_unreachable(&error) => {
                 permit.failure(&error.to_string());
+                count_connection_error();
                 Err(DatabaseError::Unavailable(error))
             }
             Ok(Err(error @ sqlx::Error::PoolClosed)) => Err(error.into()),
@@ -203,6 +204,7 @@ impl Database {
             }
             Err(_elapsed) => {
                 permit.failure("no answer in time");
+                count_connection_error();
                 Err(DatabaseError::Timeout)
             }
         }
@@ -238,6 +240,10 @@ impl Database {
         }
         metrics::gauge!(names::DB_POOL_WAITERS, "schema" => schema).set(stats.waiters);
     }
+}
+
+fn count_connection_error() {
+    metrics::counter!(names::CONNECTION_ERRORS_TOTAL, "to" => "postgres").increment(1);
 }
 
 /// Counts one waiter, also when its caller goes away.

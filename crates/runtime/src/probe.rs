@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use sutazai_mesh::{catalog::ServiceName, registry::Registry};
 use sutazai_messaging::Broker;
-use sutazai_persistence::postgres::Database;
+use sutazai_persistence::{Cache, Redis, postgres::Database};
 use sutazai_proto::status::chain;
 
 /// Longest time that one probe may take, unless it names its own.
@@ -193,6 +193,51 @@ impl Probe for BrokerProbe {
             .await
             .map_err(|error| Failure::new(chain(&error)))?;
         Ok(Evidence::new(format!("{}: {text}", self.0.kind())))
+    }
+}
+
+/// Probes the shared level of the cache: not required, because the local level goes on alone.
+pub struct CacheProbe(Cache);
+
+impl CacheProbe {
+    /// Makes the probe of a cache that has a Redis; one without has nothing that could fail.
+    pub fn of(cache: &Cache) -> Option<Arc<dyn Probe>> {
+        cache.redis()?;
+        Some(Arc::new(Self(cache.clone())))
+    }
+}
+
+#[async_trait]
+impl Probe for CacheProbe {
+    fn part(&self) -> &'static str {
+        "redis"
+    }
+
+    fn required(&self) -> bool {
+        false
+    }
+
+    async fn probe(&self) -> Result<Evidence, Failure> {
+        let text = self
+            .0
+            .check()
+            .await
+            .map_err(|error| Failure::new(chain(&error)))?;
+        let answered = self.0.redis().map_or(0, Redis::answered);
+        let total = self.0.stats().await.total();
+        let counters = [
+            ("redis_operations", answered),
+            ("local_hits", total.local_hits),
+            ("shared_hits", total.shared_hits),
+            ("misses", total.misses),
+        ];
+        Ok(Evidence {
+            text,
+            counters: counters
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
+        })
     }
 }
 

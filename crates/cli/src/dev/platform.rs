@@ -296,7 +296,10 @@ where
         service: name,
         source,
     })?;
-    let own = Parts::new(parts.registry.clone(), parts.broker.clone());
+    let own = Parts {
+        cache: parts.cache.clone(),
+        ..Parts::new(parts.registry.clone(), parts.broker.clone())
+    };
     let service = build(loaded.config, own)
         .await
         .map_err(|error| Error::Build {

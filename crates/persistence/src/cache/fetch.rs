@@ -40,7 +40,7 @@ impl Inner {
     ) -> Outcome {
         // Somebody may have landed between the caller's look and its boarding.
         if let Some(value) = self.local.get(key.id(), self.local_life()) {
-            return found(value, Source::Local);
+            return Ok(Found::new(value, Source::Local));
         }
         let Some(shared) = &self.shared else {
             return self.load_alone(&key, load).await;
@@ -54,7 +54,7 @@ impl Inner {
             match self.look(shared, &key, &lock.token).await {
                 Some(Opened::Hit { value, left }) if is_sound(&value) => {
                     self.local.keep(&key, value.clone(), left, born);
-                    return found(value, Source::Shared);
+                    return Ok(Found::new(value, Source::Shared));
                 }
                 Some(Opened::Hit { .. }) => {
                     if shared.invalidate(&mark_of_key(key.id())).await.is_err() {
@@ -93,9 +93,9 @@ impl Inner {
     async fn load_alone(&self, key: &Key, load: Load) -> Outcome {
         let born = self.local.now();
         let value = self.count_load(key, load.await)?;
-        let life = self.draw(key);
+        let life = key.draw_life();
         self.local.keep(key, value.clone(), life, born);
-        found(value, Source::Fresh)
+        Ok(Found::new(value, Source::Fresh))
     }
 
     /// Makes a value under the lock of its key, and stores it for everybody.
@@ -109,7 +109,7 @@ impl Inner {
         load: Load,
     ) -> Outcome {
         let value = self.count_load(key, lock.keep_while(shared, load).await)?;
-        let life = self.draw(key);
+        let life = key.draw_life();
         let stored = shared
             .store(key, &lock.token, &generations, &value, life)
             .await;
@@ -120,16 +120,12 @@ impl Inner {
         if !matches!(stored, Ok(false)) {
             self.local.keep(key, value.clone(), life, born);
         }
-        found(value, Source::Fresh)
+        Ok(Found::new(value, Source::Fresh))
     }
 
     fn count_load(&self, key: &Key, result: Result<Bytes, Failure>) -> Result<Bytes, Failure> {
         self.counters.loaded(key.namespace().name(), result.is_ok());
         result
-    }
-
-    pub(super) fn draw(&self, key: &Key) -> Duration {
-        key.namespace().draw(&mut rand::rng())
     }
 
     /// Returns how long the local level may keep what it has.
@@ -140,10 +136,6 @@ impl Inner {
             self.settings.deaf_life
         }
     }
-}
-
-fn found(value: Bytes, source: Source) -> Outcome {
-    Ok(Found { value, source })
 }
 
 /// Waits until the loader of a key is done, at most `limit`.

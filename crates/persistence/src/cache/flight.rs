@@ -25,6 +25,12 @@ pub(super) struct Found {
     pub(super) source: Source,
 }
 
+impl Found {
+    pub(super) fn new(value: Bytes, source: Source) -> Self {
+        Self { value, source }
+    }
+}
+
 pub(super) type Outcome = Result<Found, Failure>;
 pub(super) type Flight = Shared<BoxFuture<'static, Outcome>>;
 

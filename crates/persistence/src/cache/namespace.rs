@@ -51,8 +51,7 @@ impl Namespace {
         }
     }
 
-    /// Draws the life of one entry.
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> Duration {
+    fn draw(&self, rng: &mut impl Rng) -> Duration {
         let spread = self.life * self.jitter_percent / 100;
         let least = self.life.saturating_sub(spread);
         rng.random_range(least..=self.life + spread)
@@ -79,6 +78,11 @@ impl Key {
     /// Returns the namespace.
     pub fn namespace(&self) -> Namespace {
         self.namespace
+    }
+
+    /// Draws the life of its entry.
+    pub(super) fn draw_life(&self) -> Duration {
+        self.namespace.draw(&mut rand::rng())
     }
 
     /// Returns namespace and key as one name.

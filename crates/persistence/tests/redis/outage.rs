@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sutazai_persistence::{
     Cache,
-    cache::{Settings, Source},
+    cache::{CheckError, Settings, Source},
 };
 use sutazai_resilience::{Breakers, breaker::State};
 use sutazai_servers::redis::{Options, Redis as Server};
@@ -124,4 +124,24 @@ async fn who_can_not_hear_forgets_soon() {
         origin.through(&cache, &key).await.value == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_check_finds_its_own_entry_in_redis_and_says_what_is_wrong() {
+    let folder = folder();
+    let server = Server::start(Options::new(folder.path().join("redis")))
+        .await
+        .unwrap();
+    let cache = replica(&server).await;
+    let evidence = cache.check().await.unwrap();
+    assert!(evidence.contains("level two hit"), "{evidence}");
+    assert!(evidence.contains("allkeys-lru"), "{evidence}");
+    assert!(!say(&server, "KEYS *").contains(":entry:probe"));
+    server.stop().await;
+    assert!(matches!(
+        cache.check().await.unwrap_err(),
+        CheckError::Redis(_)
+    ));
+    let alone = Cache::local(Settings::default()).check().await;
+    assert!(matches!(alone.unwrap_err(), CheckError::NotConfigured));
 }
