@@ -4,7 +4,7 @@ use crate::tree::Tree;
 
 /// Each generated file with its text as of now.
 fn generated() -> Vec<(&'static str, String)> {
-    sutazai_cli::generate::files()
+    sutazai_cli::generate::files().expect("every file can be rendered")
 }
 
 fn faults(tree: &Tree, generated: &[(&'static str, String)]) -> Vec<String> {

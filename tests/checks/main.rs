@@ -10,6 +10,7 @@
 mod budget;
 mod calls;
 mod contracts;
+mod gateway;
 mod generated;
 mod layers;
 mod names;

@@ -2,6 +2,8 @@
 
 use std::{fs, io, path::Path};
 
+use sutazai_gateway::kong::{self, Site, Unwritable, conf};
+
 use crate::{environment, screen::Screen};
 
 /// Why the generated files are not as they should be.
@@ -15,20 +17,31 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// Kong's configuration can not be rendered.
+    #[error(transparent)]
+    Gateway(#[from] Unwritable),
     /// Committed files differ from what would be generated.
     #[error("stale, run `make generate`: {}", .0.join(", "))]
     Stale(Vec<&'static str>),
 }
 
 /// Returns each generated file, by its path from the root of the repository.
-pub fn files() -> Vec<(&'static str, String)> {
-    vec![
+///
+/// # Errors
+/// A file can not be rendered.
+pub fn files() -> Result<Vec<(&'static str, String)>, Error> {
+    Ok(vec![
         (".env.example", environment::example()),
         (
             "crates/telemetry/METRICS.md",
             sutazai_telemetry::names::table(),
         ),
-    ]
+        (
+            "kong/kong.yml",
+            kong::declaration(&Site::default()).to_yaml()?,
+        ),
+        ("kong/kong.conf", conf::text()),
+    ])
 }
 
 /// Writes the files below the current folder, or checks them.
@@ -37,7 +50,7 @@ pub fn files() -> Vec<(&'static str, String)> {
 /// What can not be written, or is stale.
 pub fn command(check: bool, screen: &Screen) -> Result<(), Error> {
     let mut stale = Vec::new();
-    for (path, text) in files() {
+    for (path, text) in files()? {
         if fs::read_to_string(Path::new(path)).is_ok_and(|found| found == text) {
             continue;
         }
