@@ -80,7 +80,7 @@ pub(crate) fn reachable(path: &Path, account: Option<Account>) -> PathBuf {
 
 /// 64-bit FNV-1a: the same folder has to give the same name in every version of this program, which
 /// the standard library's hasher does not promise.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

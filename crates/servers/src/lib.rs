@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod consul;
 pub mod postgres;
+pub mod programs;
 pub mod rabbitmq;
 pub mod redis;
 pub mod scratch;
@@ -8,3 +10,4 @@ pub mod scratch;
 mod account;
 mod child;
 mod orphan;
+mod probe;

@@ -1,6 +1,6 @@
 module sutazai.local/programs/consul
 
-go 1.26.8
+go 1.25.5
 
 tool github.com/hashicorp/consul
 

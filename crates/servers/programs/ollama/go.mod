@@ -1,6 +1,6 @@
 module sutazai.local/programs/ollama
 
-go 1.26.8
+go 1.24.1
 
 tool github.com/ollama/ollama
 

@@ -1,0 +1,124 @@
+//! One build at a time, and a binary that is there as a whole or not at all.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::process::Command;
+
+use super::{Program, ProgramError};
+use crate::child::tail;
+
+/// How often a build that goes on says so.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// How often the lock is tried.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Builds a program below `cache`, unless it is there.
+pub(super) async fn once(
+    program: &Program,
+    cache: &Path,
+    find_go: impl FnOnce() -> Result<PathBuf, ProgramError>,
+    environment: &[(&str, &str)],
+) -> Result<PathBuf, ProgramError> {
+    let binary = program.built(cache);
+    let folder = binary.parent().unwrap_or(cache);
+    fs::create_dir_all(folder).map_err(preparing(folder))?;
+    let _lock = lock(program, folder).await?;
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    let go = find_go()?;
+    for (file, text) in [("go.mod", program.module), ("go.sum", program.checksums)] {
+        let file = folder.join(file);
+        fs::write(&file, text).map_err(preparing(&file))?;
+    }
+    let part = binary.with_extension("part");
+    say(&format!(
+        "building {} with {}, once for this machine: about {} minutes on two cores",
+        program.name,
+        go.display(),
+        program.minutes
+    ));
+    let mut command = Command::new(&go);
+    command
+        .args(["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w"])
+        .arg("-o")
+        .arg(&part)
+        .arg(program.package)
+        .current_dir(folder)
+        .env("GOWORK", "off")
+        .env_remove("GOFLAGS")
+        .envs(environment.iter().copied());
+    let run = |source| ProgramError::Run {
+        program: go.clone(),
+        source,
+    };
+    let output = watched(program, command).await.map_err(run)?;
+    if !output.status.success() {
+        return Err(ProgramError::Failed {
+            name: program.name,
+            output: tail(&output.stderr),
+        });
+    }
+    fs::rename(&part, &binary).map_err(preparing(&binary))?;
+    Ok(binary)
+}
+
+/// Waits for the right to build; it is given back when the file is closed, however that happens.
+async fn lock(program: &Program, folder: &Path) -> Result<fs::File, ProgramError> {
+    let path = folder.join("lock");
+    let file = fs::File::create(&path).map_err(preparing(&path))?;
+    let mut announced = false;
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(preparing(&path)(error.into()));
+        }
+        if !announced {
+            say(&format!(
+                "waiting for another process that builds {}",
+                program.name
+            ));
+            announced = true;
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Ok(file)
+}
+
+/// Runs a build to its end and says now and then that it goes on.
+async fn watched(program: &Program, mut command: Command) -> io::Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let began = Instant::now();
+    let output = command.spawn()?.wait_with_output();
+    tokio::pin!(output);
+    loop {
+        match tokio::time::timeout(PROGRESS, &mut output).await {
+            Ok(output) => return output,
+            Err(_) => say(&format!(
+                "still building {}: {} s",
+                program.name,
+                began.elapsed().as_secs()
+            )),
+        }
+    }
+}
+
+/// Writes a line for whoever waits. A log may be off, and a test's output is kept from its reader.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn preparing(path: &Path) -> impl FnOnce(io::Error) -> ProgramError {
+    let path = path.to_owned();
+    move |source| ProgramError::Prepare { path, source }
+}
