@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use sutazai_gateway::kong::{self, Site, Unwritable, conf};
+use sutazai_messaging::topology::{self, definitions};
 
 use crate::{environment, screen::Screen};
 
@@ -35,6 +36,10 @@ pub fn files() -> Result<Vec<(&'static str, String)>, Error> {
         (
             "crates/telemetry/METRICS.md",
             sutazai_telemetry::names::table(),
+        ),
+        (
+            "deploy/rabbitmq/definitions.json",
+            definitions::render(&topology::platform()),
         ),
         (
             "kong/kong.yml",

@@ -7,7 +7,7 @@ use sutazai_proto::{Coded, ErrorCode};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::message::{Delivery, Outgoing};
+use crate::message::{Delivery, Outgoing, Unfit};
 use crate::topology::Topology;
 
 /// What becomes of a delivery.
@@ -121,6 +121,9 @@ pub enum BrokerError {
         /// What was tried and failed.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// No broker can carry the message: it never gets better.
+    #[error("the message can not be carried: {0}")]
+    Unfit(#[from] Unfit),
     /// The queue holds as much as it may.
     #[error("the queue `{0}` is full")]
     Full(String),
@@ -147,6 +150,7 @@ impl Coded for BrokerError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::Unfit(_) => ErrorCode::InvalidArgument,
             Self::Full(_) => ErrorCode::Exhausted,
             Self::Conflict(_)
             | Self::UnknownExchange(_)
@@ -158,6 +162,7 @@ impl Coded for BrokerError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "broker_unavailable",
+            Self::Unfit(_) => "unfit_message",
             Self::Full(_) => "queue_full",
             Self::Conflict(_) => "topology_conflict",
             Self::UnknownExchange(_) => "unknown_exchange",

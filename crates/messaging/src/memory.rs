@@ -19,7 +19,6 @@ use crate::observe;
 use crate::topology::{Queue, Topology};
 
 mod consumer;
-mod pattern;
 mod queue;
 mod state;
 

@@ -18,6 +18,12 @@ pub const HEADER_DEAD_QUEUE: &str = "x-dead-queue";
 /// [`HEADER_REASON`] of what came back too often; RabbitMQ uses the same text.
 pub const REASON_DELIVERY_LIMIT: &str = "delivery_limit";
 
+/// Longest name, key, id or other property, in bytes: AMQP writes its length into one byte.
+const LONGEST_PROPERTY: usize = 255;
+/// Most bytes of all headers together: AMQP sends them in one frame, which RabbitMQ takes up to
+/// 128 KiB; a larger one ends the whole connection.
+const LARGEST_HEADERS: usize = 64 * 1024;
+
 /// What AMQP carries beside the headers for a question and its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
@@ -106,6 +112,37 @@ impl Outgoing {
         self
     }
 
+    /// Tells whether brokers can carry it at all.
+    pub(crate) fn check(&self) -> Result<(), Unfit> {
+        let Properties {
+            reply_to,
+            correlation_id,
+            user_id,
+        } = &self.properties;
+        let given = [reply_to, correlation_id, user_id];
+        let properties = [
+            &self.id,
+            &self.exchange,
+            &self.routing_key,
+            &self.content_type,
+        ];
+        for property in properties.into_iter().chain(given.into_iter().flatten()) {
+            Unfit::unless_short(property)?;
+        }
+        self.headers
+            .keys()
+            .try_for_each(|name| Unfit::unless_short(name))?;
+        let sizes = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let size: usize = sizes.sum();
+        if size > LARGEST_HEADERS {
+            return Err(Unfit(format!("its headers have {size} bytes")));
+        }
+        Ok(())
+    }
+
     /// Gives the message an id that was chosen before, so that sending it again repeats it.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
@@ -136,6 +173,22 @@ impl Delivery {
             event: E::NAME,
             source,
         })
+    }
+}
+
+/// A message or name that no broker can carry, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(pub(crate) String);
+
+impl Unfit {
+    /// Refuses a name that is too long for AMQP.
+    pub(crate) fn unless_short(text: &str) -> Result<(), Self> {
+        if text.len() > LONGEST_PROPERTY {
+            let start: String = text.chars().take(40).collect();
+            return Err(Self(format!("`{start}…` has {} bytes", text.len())));
+        }
+        Ok(())
     }
 }
 

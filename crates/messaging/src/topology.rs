@@ -1,5 +1,9 @@
 //! Exchanges, queues and bindings as data.
 
+pub mod definitions;
+
+mod pattern;
+
 use sutazai_proto::events::EventType;
 use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress};
 
@@ -39,6 +43,26 @@ pub enum ExchangeKind {
     Fanout,
 }
 
+impl ExchangeKind {
+    /// Returns the name that AMQP has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Topic => "topic",
+            Self::Fanout => "fanout",
+        }
+    }
+
+    /// Tells whether a message with this routing key goes where `bound` is the key of the binding.
+    pub fn admits(self, bound: &str, key: &str) -> bool {
+        match self {
+            Self::Direct => bound == key,
+            Self::Topic => pattern::matches(bound, key),
+            Self::Fanout => true,
+        }
+    }
+}
+
 /// A durable exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -63,6 +87,84 @@ pub struct Queue {
     pub dead_letter_exchange: Option<String>,
     /// How many messages may wait; the broker's own bound applies as well.
     pub max_length: Option<u64>,
+}
+
+/// The value of a queue's or an exchange's argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A name.
+    Text(String),
+    /// A number.
+    Number(u64),
+}
+
+impl Exchange {
+    /// Returns the arguments that RabbitMQ is given for it.
+    pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        let alternate = self.alternate.iter().cloned();
+        alternate
+            .map(|name| ("alternate-exchange", Argument::Text(name)))
+            .collect()
+    }
+}
+
+impl Queue {
+    /// Returns the arguments that RabbitMQ is given for it.
+    ///
+    /// A dead letter stays in its queue until its exchange confirmed it: by default RabbitMQ throws
+    /// it at the exchange and forgets it.
+    pub fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        let text = |value: &str| Argument::Text(value.to_owned());
+        let mut arguments = vec![
+            ("x-queue-type", text("quorum")),
+            ("x-overflow", text("reject-publish")),
+        ];
+        if let Some(limit) = self.delivery_limit {
+            arguments.push(("x-delivery-limit", Argument::Number(limit.into())));
+        }
+        if let Some(exchange) = &self.dead_letter_exchange {
+            arguments.push(("x-dead-letter-exchange", text(exchange)));
+            arguments.push(("x-dead-letter-strategy", text("at-least-once")));
+        }
+        if let Some(length) = self.max_length {
+            arguments.push(("x-max-length", Argument::Number(length)));
+        }
+        arguments
+    }
+}
+
+impl Topology {
+    /// Adds what another one has; what both have is as the other one says.
+    pub fn merge(&mut self, other: &Self) {
+        self.exchanges
+            .retain(|exchange| other.exchanges.iter().all(|new| new.name != exchange.name));
+        self.exchanges.extend(other.exchanges.iter().cloned());
+        self.queues
+            .retain(|queue| other.queues.iter().all(|new| new.name != queue.name));
+        self.queues.extend(other.queues.iter().cloned());
+        self.bindings
+            .retain(|binding| !other.bindings.contains(binding));
+        self.bindings.extend(other.bindings.iter().cloned());
+    }
+
+    /// Finds an exchange.
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.iter().find(|exchange| exchange.name == name)
+    }
+
+    /// Finds a queue.
+    pub fn queue(&self, name: &str) -> Option<&Queue> {
+        self.queues.iter().find(|queue| queue.name == name)
+    }
+
+    /// Returns the queues that a message goes to straight from an exchange.
+    pub fn targets<'a>(&'a self, exchange: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let kind = self.exchange(exchange).map(|found| found.kind);
+        let of_exchange = self.bindings.iter().filter(move |b| b.exchange == exchange);
+        of_exchange
+            .filter(move |binding| kind.is_some_and(|kind| kind.admits(&binding.key, key)))
+            .map(|binding| binding.queue.as_str())
+    }
 }
 
 /// Lets messages of an exchange into a queue.

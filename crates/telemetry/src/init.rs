@@ -49,6 +49,9 @@ pub enum InitError {
     Thread(#[from] io::Error),
 }
 
+/// Never logged, whatever the filter says: lapin writes each message that comes back with its body.
+const SILENCED: &str = "lapin::returned_messages=off";
+
 /// Starts logs, metrics and traces, once in a process. A further call succeeds without effect.
 ///
 /// # Errors
@@ -58,7 +61,7 @@ pub fn init(config: &Config) -> Result<Guard, InitError> {
     if *started {
         return Ok(Guard { owned: None });
     }
-    let filter = EnvFilter::try_new(&config.filter)?;
+    let filter = EnvFilter::try_new(&config.filter)?.add_directive(SILENCED.parse()?);
     let provider = tracer_provider();
     let layers = lines(config.format.is_json())
         .and_then(traces(&provider))

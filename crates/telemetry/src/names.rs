@@ -64,6 +64,8 @@ metrics! {
     HTTP_CLIENT_REQUESTS_TOTAL = Counter "http_client_requests_total" ["client", "outcome"] "HTTP requests sent to foreign systems.";
     MESSAGES_PUBLISHED_TOTAL = Counter "messages_published_total" ["exchange", "outcome"] "Messages given to the broker.";
     MESSAGES_CONSUMED_TOTAL = Counter "messages_consumed_total" ["queue", "outcome"] "Messages taken from the broker, by the decision about them.";
+    BROKER_CONNECTED = Gauge "broker_connected" ["connection"] "1 while a connection to the broker stands, one for each direction.";
+    BROKER_CONNECTS_TOTAL = Counter "broker_connects_total" ["connection", "outcome"] "Tries to connect to the broker; every success after the first is a reconnection.";
     INFERENCE_DURATION_SECONDS = Histogram "inference_duration_seconds" ["model", "node", "outcome"] "Time from the head of a node's answer to its end: finished, failed or abandoned by the caller.";
     INFERENCE_FIRST_TOKEN_SECONDS = Histogram "inference_first_token_seconds" ["model", "node"] "Time from a request to a node until its first token.";
     INFERENCE_ATTEMPTS_TOTAL = Counter "inference_attempts_total" ["node", "outcome"] "Requests sent to nodes: opened, or the reason of the failure.";

@@ -5,11 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::pattern;
 use super::queue::{Message, Messages};
 use crate::broker::BrokerError;
 use crate::message::{HEADER_DEAD_QUEUE, HEADER_REASON, Outgoing, REASON_DELIVERY_LIMIT};
-use crate::topology::{Binding, Exchange, ExchangeKind, Topology};
+use crate::topology::{Binding, Exchange, Topology};
 
 /// All that a broker knows.
 #[derive(Debug)]
@@ -110,6 +109,7 @@ impl State {
 
     /// Puts a message into the queues it belongs to, all or none of them.
     pub(super) fn publish(&mut self, message: &Outgoing) -> Result<(), BrokerError> {
+        message.check()?;
         let targets = self.route(&message.exchange, &message.routing_key)?;
         for name in &targets {
             if self.queue(name)?.is_full() {
@@ -144,7 +144,7 @@ impl State {
                 .bindings
                 .iter()
                 .filter(|binding| binding.exchange == current.name)
-                .filter(|binding| admits(current.kind, &binding.key, key))
+                .filter(|binding| current.kind.admits(&binding.key, key))
                 .map(|binding| binding.queue.clone())
                 .collect();
             if !targets.is_empty() {
@@ -204,21 +204,13 @@ impl State {
     }
 }
 
-fn admits(kind: ExchangeKind, bound: &str, key: &str) -> bool {
-    match kind {
-        ExchangeKind::Direct => bound == key,
-        ExchangeKind::Topic => pattern::matches(bound, key),
-        ExchangeKind::Fanout => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
     use crate::message::Properties;
-    use crate::topology::{self, Queue};
+    use crate::topology::{self, ExchangeKind, Queue};
 
     fn message(exchange: &str, key: &str) -> Outgoing {
         Outgoing {

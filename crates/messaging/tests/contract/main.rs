@@ -10,6 +10,7 @@ mod consumers;
 mod declaring;
 mod outcomes;
 mod publishing;
+mod real;
 
 use bench::{QUEUE, declared, task};
 
@@ -51,6 +52,7 @@ macro_rules! contract {
 }
 
 contract!(memory: MemoryBroker::new(Limits::default()));
+contract!(rabbitmq: real::rabbit().await);
 
 #[tokio::test]
 async fn tsk_02_the_brokers_own_bound_holds_too() {

@@ -1,0 +1,219 @@
+//! Messages as AMQP carries them.
+
+use std::collections::BTreeMap;
+
+use lapin::{
+    BasicProperties,
+    message::Delivery as Arrived,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+
+use crate::message::{Delivery, HEADER_DEAD_QUEUE, HEADER_REASON, Outgoing, Properties, Unfit};
+use crate::topology::Argument;
+
+/// Our count of deliveries, of a message that was published again.
+const EARLIER: &str = "x-earlier-deliveries";
+/// The routing key that a message was first published with.
+const KEY: &str = "x-first-routing-key";
+/// The broker's own count of deliveries, since the message was last published.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+/// The broker's record of dead-lettering, latest first.
+const DEATHS: &str = "x-death";
+/// Marks a message that the broker should keep on disk.
+const PERSISTENT: u8 = 2;
+
+/// Makes a name of AMQP's.
+pub(super) fn short(text: &str) -> Result<ShortString, Unfit> {
+    Unfit::unless_short(text)?;
+    Ok(text.into())
+}
+
+/// Makes the arguments of a declaration.
+pub(super) fn table(arguments: Vec<(&'static str, Argument)>) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, argument) in arguments {
+        let value = match argument {
+            Argument::Text(text) => AMQPValue::LongString(text.into()),
+            // RabbitMQ has no unsigned numbers; none of ours comes near the end of these.
+            Argument::Number(number) => {
+                AMQPValue::LongLongInt(number.try_into().unwrap_or(i64::MAX))
+            }
+        };
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+/// Makes the properties of a message.
+pub(super) fn properties(message: &Outgoing) -> Result<BasicProperties, Unfit> {
+    let mut headers = FieldTable::default();
+    for (name, value) in &message.headers {
+        headers.insert(short(name)?, AMQPValue::LongString(value.as_str().into()));
+    }
+    let mut properties = BasicProperties::default()
+        .with_message_id(short(&message.id)?)
+        .with_content_type(short(&message.content_type)?)
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers);
+    let Properties {
+        reply_to,
+        correlation_id,
+        user_id,
+    } = &message.properties;
+    if let Some(queue) = reply_to {
+        properties = properties.with_reply_to(short(queue)?);
+    }
+    if let Some(id) = correlation_id {
+        properties = properties.with_correlation_id(short(id)?);
+    }
+    if let Some(user) = user_id {
+        properties = properties.with_user_id(short(user)?);
+    }
+    Ok(properties)
+}
+
+/// Reads what arrived in a queue.
+pub(super) fn delivery(queue: &str, arrived: &mut Arrived) -> Delivery {
+    let mut headers = BTreeMap::new();
+    let mut broker_count = 0;
+    let mut death = None;
+    let table = arrived.properties.headers().clone().unwrap_or_default();
+    for (name, value) in &table {
+        match (name.as_str(), value) {
+            (DELIVERY_COUNT, value) => broker_count = number(value),
+            (DEATHS, value) => death = latest_death(value),
+            (_, AMQPValue::LongString(text)) => {
+                headers.insert(name.to_string(), text.to_string());
+            }
+            // Nobody here sends anything else.
+            _ => {}
+        }
+    }
+    let earlier = headers.remove(EARLIER).and_then(|n| n.parse().ok());
+    let routing_key = headers.remove(KEY);
+    headers.retain(|name, _| !name.starts_with("x-first-death-"));
+    if let Some((reason, dead_queue)) = death.filter(|_| !headers.contains_key(HEADER_REASON)) {
+        headers.insert(HEADER_REASON.to_owned(), reason);
+        headers.insert(HEADER_DEAD_QUEUE.to_owned(), dead_queue);
+    }
+    let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
+    let properties = &arrived.properties;
+    Delivery {
+        id: text(properties.message_id()).unwrap_or_default(),
+        queue: queue.to_owned(),
+        routing_key: routing_key.unwrap_or_else(|| arrived.routing_key.to_string()),
+        headers,
+        properties: Properties {
+            reply_to: text(properties.reply_to()),
+            correlation_id: text(properties.correlation_id()),
+            user_id: text(properties.user_id()),
+        },
+        content_type: text(properties.content_type()).unwrap_or_default(),
+        body: std::mem::take(&mut arrived.data).into(),
+        delivery_count: earlier.unwrap_or(0_u32).saturating_add(broker_count),
+    }
+}
+
+/// Makes the message that carries a delivery on, from a queue to wherever `exchange` leads.
+///
+/// The producer's name stays behind: the broker takes no message in the name of somebody else.
+pub(super) fn onward(delivery: &Delivery, exchange: &str, routing_key: &str) -> Outgoing {
+    Outgoing {
+        id: delivery.id.clone(),
+        exchange: exchange.to_owned(),
+        routing_key: routing_key.to_owned(),
+        headers: delivery.headers.clone(),
+        properties: Properties {
+            user_id: None,
+            ..delivery.properties.clone()
+        },
+        content_type: delivery.content_type.clone(),
+        body: delivery.body.clone(),
+    }
+}
+
+/// Makes the message that comes back to its queue, delivered once more than it says.
+pub(super) fn again(delivery: &Delivery, exchange: &str) -> Outgoing {
+    let mut message = onward(delivery, exchange, &delivery.queue);
+    let count = delivery.delivery_count.saturating_add(1);
+    message
+        .headers
+        .insert(EARLIER.to_owned(), count.to_string());
+    message
+        .headers
+        .insert(KEY.to_owned(), delivery.routing_key.clone());
+    message
+}
+
+fn number(value: &AMQPValue) -> u32 {
+    let number = match value {
+        AMQPValue::LongLongInt(number) => *number,
+        AMQPValue::LongInt(number) => (*number).into(),
+        AMQPValue::LongUInt(number) => (*number).into(),
+        AMQPValue::ShortInt(number) => (*number).into(),
+        AMQPValue::ShortShortUInt(number) => (*number).into(),
+        AMQPValue::ShortShortInt(number) => (*number).into(),
+        _ => 0,
+    };
+    number
+        .clamp(0, u32::MAX.into())
+        .try_into()
+        .unwrap_or(u32::MAX)
+}
+
+/// Returns reason and queue of the last time that the broker dead-lettered a message; to have
+/// waited for its next try is not one.
+fn latest_death(value: &AMQPValue) -> Option<(String, String)> {
+    let AMQPValue::FieldTable(death) = value.as_array()?.as_slice().first()? else {
+        return None;
+    };
+    let text = |name: &str| Some(death.inner().get(name)?.as_long_string()?.to_string());
+    let reason = text("reason")?;
+    (reason != "expired").then_some((reason, text("queue")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(headers: FieldTable) -> Arrived {
+        let mut arrived = Arrived::mock(1, "".into(), "work.any".into(), false, b"body".to_vec());
+        arrived.properties = BasicProperties::default()
+            .with_message_id("one".into())
+            .with_headers(headers);
+        arrived
+    }
+
+    #[test]
+    fn tsk_07_both_counts_of_deliveries_add_up() {
+        let mut headers = FieldTable::default();
+        headers.insert(EARLIER.into(), AMQPValue::LongString("3".into()));
+        headers.insert(KEY.into(), AMQPValue::LongString("any".into()));
+        headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(2));
+        let delivery = delivery("work.any", &mut arrived(headers));
+        assert_eq!(delivery.delivery_count, 5);
+        assert_eq!(delivery.routing_key, "any");
+        assert!(delivery.headers.is_empty(), "{:?}", delivery.headers);
+        let again = again(&delivery, "retry");
+        assert_eq!(again.routing_key, "work.any");
+        assert_eq!(again.headers[EARLIER], "6");
+        assert_eq!(again.headers[KEY], "any");
+    }
+
+    #[test]
+    fn tsk_07_the_brokers_own_dead_letters_say_why_too() {
+        let death = |reason: &str| {
+            let mut death = FieldTable::default();
+            death.insert("reason".into(), AMQPValue::LongString(reason.into()));
+            death.insert("queue".into(), AMQPValue::LongString("work.any".into()));
+            let mut headers = FieldTable::default();
+            let deaths = vec![AMQPValue::FieldTable(death)];
+            headers.insert(DEATHS.into(), AMQPValue::FieldArray(deaths.into()));
+            delivery("dead-letters", &mut arrived(headers)).headers
+        };
+        let headers = death("delivery_limit");
+        assert_eq!(headers[HEADER_REASON], "delivery_limit");
+        assert_eq!(headers[HEADER_DEAD_QUEUE], "work.any");
+        assert!(death("expired").is_empty());
+    }
+}
