@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod consul;
+pub mod ollama;
 pub mod postgres;
 pub mod programs;
 pub mod rabbitmq;

@@ -149,6 +149,12 @@ impl Program {
         self.reachable(&path)
     }
 
+    /// Returns the folder that a build works in.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let built = self.built(&cache_folder());
+        built.parent().map(Path::to_owned).unwrap_or(built)
+    }
+
     /// Returns where a build puts the program: another module text gives another place.
     fn built(&self, cache: &Path) -> PathBuf {
         let pins = [self.module, self.checksums].concat();

@@ -1,0 +1,259 @@
+//! A real Ollama as a child process, with a toy model where one is wanted.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+mod headers;
+mod toy_model;
+
+use crate::{
+    account::{self, Account},
+    child::{self, Child, tail},
+    probe,
+    programs::{Program, ProgramError},
+};
+
+/// Where the program comes from.
+pub const PROGRAM: Program = Program {
+    name: "ollama",
+    package: "github.com/ollama/ollama",
+    variable: "OLLAMA_BIN",
+    module: include_str!("../programs/ollama/go.mod"),
+    checksums: include_str!("../programs/ollama/go.sum"),
+    minutes: 3,
+    hint: "or:       https://ollama.com/download",
+};
+/// Longest time until the server answers.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time until it has ended after a signal.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two looks at whether it answers.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How to run a server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of its models and its log.
+    pub data: PathBuf,
+    /// Port on 127.0.0.1; a free one when absent.
+    pub port: Option<u16>,
+}
+
+/// Why a server does not run, or a model was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no program, and none could be built.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// A header that the build needs is missing.
+    #[error(transparent)]
+    Headers(#[from] headers::HeaderError),
+    /// A file or folder could not be prepared.
+    #[error("can not prepare {path}")]
+    Prepare {
+        /// What was being prepared.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The program could not be run.
+    #[error("can not run {program}")]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The program said no.
+    #[error("ollama failed: {output}")]
+    Failed {
+        /// The end of what it printed.
+        output: String,
+    },
+    /// The server neither answered nor ended.
+    #[error("ollama did not answer within {} s; its log is {log}", START_LIMIT.as_secs())]
+    Slow {
+        /// The server's log.
+        log: PathBuf,
+    },
+}
+
+/// A running server; it is told to stop when this is dropped.
+#[derive(Debug)]
+pub struct Ollama {
+    program: PathBuf,
+    account: Option<Account>,
+    data: PathBuf,
+    port: u16,
+    child: Child,
+}
+
+impl Ollama {
+    /// Finds the program, builds it where there is none, and returns when the server answers.
+    ///
+    /// # Errors
+    /// Names what is missing with its install command, or carries the end of the server's log.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let program = obtain().await?;
+        let account = Account::for_servers();
+        let data = account::reachable(&options.data, account);
+        let log = data.join("log");
+        let preparing = |source| StartError::Prepare {
+            path: data.clone(),
+            source,
+        };
+        fs::create_dir_all(&data).map_err(preparing)?;
+        let output = fs::File::create(&log).map_err(preparing)?;
+        if let Some(account) = account {
+            account.own(&data).map_err(preparing)?;
+        }
+        let port = match options.port {
+            Some(port) => port,
+            None => child::free_port().map_err(preparing)?,
+        };
+        let mut command = child::bound_to_us(&program, "TERM", account);
+        environment(&mut command, &data, port);
+        command.arg("serve");
+        let both = output.try_clone().map_err(preparing)?;
+        command.stdout(both).stderr(output);
+        let child = child::spawn(command, "ollama")
+            .await
+            .map_err(|source| StartError::Run {
+                program: program.clone(),
+                source,
+            })?;
+        let server = Self {
+            program,
+            account,
+            data,
+            port,
+            child,
+        };
+        server.ready(&log).await?;
+        Ok(server)
+    }
+
+    /// Returns the port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the base URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the process id.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Makes a model of random weights under `name`: a real engine runs it, what it says is noise.
+    ///
+    /// Its template knows tools, so that requests with tools are taken.
+    ///
+    /// # Errors
+    /// Why the files can not be written, or what the server said.
+    pub async fn create_toy_model(&self, name: &str) -> Result<(), StartError> {
+        let folder = self.data.join("toy");
+        let preparing = |source| StartError::Prepare {
+            path: folder.clone(),
+            source,
+        };
+        fs::create_dir_all(&folder).map_err(preparing)?;
+        fs::write(folder.join("toy.gguf"), toy_model::gguf()).map_err(preparing)?;
+        let recipe = folder.join("Modelfile");
+        fs::write(&recipe, toy_model::MODELFILE).map_err(preparing)?;
+        if let Some(account) = self.account {
+            account.own(&folder).map_err(preparing)?;
+        }
+        let mut command = child::command(&self.program, self.account);
+        environment(&mut command, &self.data, self.port);
+        command.args(["create", name, "-f"]).arg(&recipe);
+        let run = |source| StartError::Run {
+            program: self.program.clone(),
+            source,
+        };
+        let mut command = tokio::process::Command::from(command);
+        let output = command.output().await.map_err(run)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(StartError::Failed {
+            output: tail(&output.stderr),
+        })
+    }
+
+    /// Asks a model for a few words and returns Ollama's answer, a JSON object.
+    ///
+    /// # Errors
+    /// Fails when no answer comes in time.
+    pub async fn say(&self, model: &str, prompt: &str) -> io::Result<String> {
+        let body = format!(
+            r#"{{"model":"{model}","prompt":"{prompt}","stream":false,"options":{{"num_predict":8}}}}"#
+        );
+        let answer = probe::request(self.port, "POST", "/api/generate", &[], &body).await?;
+        Ok(answer.body)
+    }
+
+    /// Returns when the server has ended, whoever ended it.
+    pub async fn ended(&self) {
+        self.child.ended().await;
+    }
+
+    /// Stops the server and the engines that it runs as children.
+    pub async fn stop(self) {
+        self.child
+            .stop([Signal::TERM, Signal::KILL], STOP_LIMIT)
+            .await;
+    }
+
+    async fn ready(&self, log: &Path) -> Result<(), StartError> {
+        let give_up = Instant::now() + START_LIMIT;
+        while Instant::now() < give_up {
+            if self.child.has_ended() {
+                let output = fs::read(log).map(|text| tail(&text)).unwrap_or_default();
+                return Err(StartError::Failed { output });
+            }
+            let answer = probe::request(self.port, "GET", "/api/version", &[], "").await;
+            if answer.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(StartError::Slow {
+            log: log.to_owned(),
+        })
+    }
+}
+
+impl Drop for Ollama {
+    fn drop(&mut self) {
+        self.child.signal(Signal::TERM);
+    }
+}
+
+/// Finds the program, and builds it with the headers that its module leaves out.
+async fn obtain() -> Result<PathBuf, StartError> {
+    if let Some(program) = PROGRAM.find()? {
+        return Ok(program);
+    }
+    let headers = headers::prepare(&PROGRAM.folder()).await?;
+    let flags = format!("-I{} -I/usr/include", headers.display());
+    Ok(PROGRAM.build(&[("CGO_CPPFLAGS", &flags)]).await?)
+}
+
+/// Where the server listens and keeps its files; the client reads the same variables.
+fn environment(command: &mut Command, data: &Path, port: u16) {
+    command
+        .env("OLLAMA_HOST", format!("127.0.0.1:{port}"))
+        .env("OLLAMA_MODELS", data.join("models"))
+        .env("OLLAMA_NOPRUNE", "1")
+        .env("HOME", data);
+}
