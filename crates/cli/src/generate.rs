@@ -31,7 +31,7 @@ pub enum Error {
 /// # Errors
 /// A file can not be rendered.
 pub fn files() -> Result<Vec<(&'static str, String)>, Error> {
-    Ok(vec![
+    let mut files = vec![
         (".env.example", environment::example()),
         (
             "crates/telemetry/METRICS.md",
@@ -46,7 +46,9 @@ pub fn files() -> Result<Vec<(&'static str, String)>, Error> {
             kong::declaration(&Site::default()).to_yaml()?,
         ),
         ("kong/kong.conf", conf::text()),
-    ])
+    ];
+    files.extend(sutazai_proto::producers::schemas());
+    Ok(files)
 }
 
 /// Writes the files below the current folder, or checks them.

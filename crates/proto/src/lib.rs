@@ -4,6 +4,7 @@ pub mod code;
 pub mod events;
 pub mod ids;
 pub mod problem;
+pub mod producers;
 pub mod status;
 
 pub use code::{Coded, Details, ErrorCode, Violation};
