@@ -4,12 +4,13 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "platform/v1/platform.proto",
     "inference/v1/ollama_proxy.proto",
     "agents/v1/agent_orchestrator.proto",
     "tasks/v1/task_coordinator.proto",
     "tasks/v1/events.proto",
+    "tasks/v1/dead_letters.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -23,6 +23,8 @@ pub enum Permission {
     TasksRead,
     /// Submit and cancel tasks.
     TasksWrite,
+    /// See what no queue and no worker could use, of all tenants, and send it again.
+    TasksOperate,
     /// See which agents there are.
     AgentsRead,
     /// Make, list and revoke one's API keys.
@@ -42,7 +44,7 @@ const VIEWER: &[Role] = &[Role::Admin, Role::User, Role::Viewer];
 
 /// The whole policy. What is not listed is denied.
 #[rustfmt::skip]
-const POLICY: [Row; 11] = [
+const POLICY: [Row; 12] = [
     (Permission::ChatUse,            "chat:use",            USER),
     (Permission::ConversationsRead,  "conversations:read",  VIEWER),
     (Permission::ConversationsWrite, "conversations:write", USER),
@@ -50,6 +52,7 @@ const POLICY: [Row; 11] = [
     (Permission::InferenceUse,       "inference:use",       USER),
     (Permission::TasksRead,          "tasks:read",          VIEWER),
     (Permission::TasksWrite,         "tasks:write",         USER),
+    (Permission::TasksOperate,       "tasks:operate",       ADMIN),
     (Permission::AgentsRead,         "agents:read",         VIEWER),
     (Permission::KeysManage,         "keys:manage",         USER),
     (Permission::SystemRead,         "system:read",         ADMIN),

@@ -11,6 +11,10 @@ use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress};
 pub const WORK: &str = "tasks.work";
 /// Exchange of results and progress: the routing key is the event's name.
 pub const EVENTS: &str = "tasks.events";
+/// Exchange of producers outside the platform: the routing key is the event's name.
+pub const TASKS: &str = "tasks";
+/// The coordinator's queue of what outside producers submit.
+pub const INTAKE: &str = "tasks.intake";
 /// Alternate exchange of the others, and the queue behind it.
 pub const UNROUTABLE: &str = "unroutable";
 /// Exchange of what nobody could handle, and the queue behind it.
@@ -18,6 +22,12 @@ pub const DEAD_LETTERS: &str = "dead-letters";
 /// The coordinator's queue of results and progress.
 pub const COORDINATOR_EVENTS: &str = "task-coordinator.events";
 
+/// Whatever producers send goes to the intake, which answers what it does not know.
+const ANYTHING: &str = "#";
+/// Beginning of the names of the queues of task types.
+const WORK_QUEUES: &str = "work.";
+/// How many submissions may wait; beyond, producers are refused until there is room.
+const INTAKE_LENGTH: u64 = 20_000;
 /// How often a message may come back; it is delivered once more than this.
 const DELIVERY_LIMIT: u32 = 5;
 
@@ -196,30 +206,41 @@ pub fn platform() -> Topology {
             exchange(DEAD_LETTERS, ExchangeKind::Fanout, None),
             exchange(WORK, ExchangeKind::Direct, Some(UNROUTABLE)),
             exchange(EVENTS, ExchangeKind::Topic, Some(UNROUTABLE)),
+            exchange(TASKS, ExchangeKind::Topic, Some(UNROUTABLE)),
         ],
         queues: vec![
             last_stop(UNROUTABLE),
             last_stop(DEAD_LETTERS),
             limited(COORDINATOR_EVENTS),
+            Queue {
+                max_length: Some(INTAKE_LENGTH),
+                ..limited(INTAKE)
+            },
         ],
         bindings: vec![
             binding(UNROUTABLE, UNROUTABLE, ""),
             binding(DEAD_LETTERS, DEAD_LETTERS, ""),
             binding(EVENTS, COORDINATOR_EVENTS, TaskFinished::NAME),
             binding(EVENTS, COORDINATOR_EVENTS, TaskProgress::NAME),
+            binding(TASKS, INTAKE, ANYTHING),
         ],
     }
 }
 
 /// Returns the queue of a task type, and what lets its tasks in.
 pub fn work_queue(task_type: &str) -> (Queue, Binding) {
-    let queue = limited(&format!("work.{task_type}"));
+    let queue = limited(&format!("{WORK_QUEUES}{task_type}"));
     let binding = Binding {
         exchange: WORK.to_owned(),
         queue: queue.name.clone(),
         key: task_type.to_owned(),
     };
     (queue, binding)
+}
+
+/// Tells whether a queue is that of a task type.
+pub fn is_work_queue(name: &str) -> bool {
+    name.starts_with(WORK_QUEUES)
 }
 
 /// A queue whose poison ends in [`DEAD_LETTERS`].

@@ -2,10 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use sutazai_auth::principal::DEFAULT_TENANT;
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::postgres;
 use sutazai_runtime::config::{Base, Configured, Reader, database};
 
+use crate::intake::Producers;
 use crate::store::{Ages, Rules, SCHEMA};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -19,6 +21,7 @@ pub struct Config {
     pub(crate) jwks_file: PathBuf,
     pub(crate) rules: Rules,
     pub(crate) ages: Ages,
+    pub(crate) producers: Producers,
 }
 
 impl Configured for Config {
@@ -37,6 +40,7 @@ impl Configured for Config {
         );
         let rules = rules(reader);
         let ages = ages(reader);
+        let producers = producers(reader);
         Some(Self {
             base: base?,
             database: database?,
@@ -44,6 +48,7 @@ impl Configured for Config {
             jwks_file: jwks_file?,
             rules,
             ages,
+            producers,
         })
     }
 }
@@ -89,6 +94,33 @@ fn ages(reader: &mut Reader<'_>) -> Ages {
     }
 }
 
+fn producers(reader: &mut Reader<'_>) -> Producers {
+    let unnamed = reader.or(
+        "INTAKE_PRINCIPAL",
+        "on whose behalf tasks of the broker's producers run that send no validated user-id",
+        "amqp".to_owned(),
+    );
+    let tenant = reader.or(
+        "INTAKE_TENANT",
+        "tenant of the broker's producers",
+        DEFAULT_TENANT.to_owned(),
+    );
+    let tenants = reader.optional(
+        "INTAKE_TENANTS",
+        "tenants of some users of the broker, like `shop=tenant-1,crm=tenant-2`",
+    );
+    let producers = Producers {
+        unnamed,
+        tenant,
+        tenants: tenants.unwrap_or_default(),
+    };
+    if producers.principal(None).is_none() {
+        let rule = "with INTAKE_TENANT must be a name of visible ASCII characters";
+        reader.fault("INTAKE_PRINCIPAL", rule);
+    }
+    producers
+}
+
 #[cfg(test)]
 mod tests {
     use sutazai_runtime::config::{Source, load};
@@ -123,12 +155,16 @@ mod tests {
             ("TASK_LEASE_SECONDS", "1"),
             ("TASK_SCHEDULE_TO_START_SECONDS", "soon"),
             ("TASK_RETENTION_DAYS", "0"),
+            ("INTAKE_PRINCIPAL", "no one"),
+            ("INTAKE_TENANTS", "shop"),
         ]);
         let faults = load::<Config>(&source).unwrap_err().to_string();
         for name in [
             "TASK_LEASE_SECONDS",
             "TASK_SCHEDULE_TO_START_SECONDS",
             "TASK_RETENTION_DAYS",
+            "INTAKE_PRINCIPAL",
+            "INTAKE_TENANTS",
         ] {
             assert!(faults.contains(name), "{faults}");
         }

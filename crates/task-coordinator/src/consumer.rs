@@ -1,6 +1,6 @@
 //! Messages to the coordinator: decode, one call, decide what becomes of the delivery.
 
-use std::{collections::BTreeMap, error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, time::Duration};
 
 use async_trait::async_trait;
 use sutazai_messaging::{
@@ -14,9 +14,10 @@ use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress, TaskReleased};
 use sutazai_resilience::backoff::Backoff;
 
 use crate::credit::{AttemptRef, Worker};
+use crate::dead_letter::DeadLetters;
 use crate::grpc::convert;
 use crate::outbox::Relay;
-use crate::store::{ReleaseRef, Stray};
+use crate::store::ReleaseRef;
 use crate::tasks::Tasks;
 use crate::watch::Progress;
 
@@ -33,10 +34,14 @@ pub(crate) struct Events(pub(crate) Tasks);
 pub(crate) struct Unroutable {
     pub(crate) tasks: Tasks,
     pub(crate) relay: Relay,
+    pub(crate) letters: DeadLetters,
 }
 
 /// Takes what nobody could handle.
-pub(crate) struct DeadLetters(pub(crate) Tasks);
+pub(crate) struct Rejected {
+    pub(crate) tasks: Tasks,
+    pub(crate) letters: DeadLetters,
+}
 
 /// Why a message has no effect.
 enum Refused {
@@ -71,19 +76,21 @@ impl Handler for Unroutable {
             },
             _ => event(&self.tasks, &delivery).await,
         };
-        settle(&self.tasks, &delivery, handled).await
+        settle(&self.letters, &delivery, handled).await
     }
 }
 
 #[async_trait]
-impl Handler for DeadLetters {
+impl Handler for Rejected {
     async fn handle(&self, delivery: Delivery) -> Outcome {
-        let handled = match event_name(&delivery) {
-            TaskReleased::NAME => match release(&delivery) {
+        // The queue decides what a message may be: producers outside the platform have one, too.
+        let died_in = delivery.headers.get(HEADER_DEAD_QUEUE);
+        let handled = match died_in.map(String::as_str) {
+            Some(queue) if topology::is_work_queue(queue) => match release(&delivery) {
                 Ok(found) => {
                     let why = reason(&delivery);
                     tracing::warn!(task.id = %found.task, why, "release came back: no worker took it");
-                    self.0
+                    self.tasks
                         .give_up_release(found, why)
                         .await
                         .map_err(Refused::Later)
@@ -91,9 +98,10 @@ impl Handler for DeadLetters {
                 Err(refused) => Err(refused),
             },
             // A result that came while the database was away.
-            _ => event(&self.0, &delivery).await,
+            Some(topology::COORDINATOR_EVENTS) => event(&self.tasks, &delivery).await,
+            _ => Err(Refused::Never(reason(&delivery).to_owned())),
         };
-        settle(&self.0, &delivery, handled).await
+        settle(&self.letters, &delivery, handled).await
     }
 }
 
@@ -139,35 +147,17 @@ fn attempt(task_id: &str, attempt: u32) -> Result<AttemptRef, Refused> {
 }
 
 /// Ends a delivery from a queue that nothing leaves by itself: what is of no use is kept.
-async fn settle(tasks: &Tasks, delivery: &Delivery, handled: Result<(), Refused>) -> Outcome {
+async fn settle(
+    letters: &DeadLetters,
+    delivery: &Delivery,
+    handled: Result<(), Refused>,
+) -> Outcome {
     let refused = match handled {
         Ok(()) => return Outcome::Done,
         Err(Refused::Later(error)) => return later(delivery, &error),
         Err(Refused::Never(why)) => why,
     };
-    // The database takes no text with a zero byte.
-    let headers: BTreeMap<String, String> = delivery
-        .headers
-        .iter()
-        .map(|(name, value)| (storable(name), storable(value)))
-        .collect();
-    let stray = Stray {
-        message_id: storable(&delivery.id),
-        queue: headers
-            .get(HEADER_DEAD_QUEUE)
-            .unwrap_or(&delivery.queue)
-            .clone(),
-        reason: storable(headers.get(HEADER_REASON).unwrap_or(&refused)),
-        headers,
-        body: delivery.body.to_vec(),
-    };
-    tracing::warn!(
-        stray.message_id,
-        stray.queue,
-        stray.reason,
-        "message that nobody can use kept"
-    );
-    match tasks.keep_stray(&stray).await {
+    match letters.keep(delivery, &refused).await {
         Ok(()) => Outcome::Done,
         Err(error) => later(delivery, &error),
     }
@@ -180,10 +170,6 @@ fn later(delivery: &Delivery, error: &DatabaseError) -> Outcome {
         "message waits for the database"
     );
     Outcome::Retry(BACKOFF.delay(delivery.delivery_count.saturating_add(1), &mut rand::rng()))
-}
-
-fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 fn event_name(delivery: &Delivery) -> &str {

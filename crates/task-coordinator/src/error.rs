@@ -3,14 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sutazai_mesh::catalog::ServiceName;
+use sutazai_messaging::BrokerError;
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::{Coded, Details, ErrorCode, Violation, ids::TaskId};
+use uuid::Uuid;
 
 use crate::submission::near_names;
 use crate::task::Payload;
 
-/// When a request with a key that is in use is worth repeating.
-const KEY_RETRY: Duration = Duration::from_secs(1);
+/// When a request that meets its like is worth repeating.
+const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// When a stream that a stopping process ended is worth opening again.
 const RESUME: Duration = Duration::from_millis(200);
 
@@ -46,6 +48,21 @@ pub enum Error {
     /// A request with this key has not ended yet.
     #[error("a request with this idempotency key is in progress")]
     KeyInFlight,
+    /// There is no such dead letter.
+    #[error("there is no dead letter {0}")]
+    DeadLetterNotFound(Uuid),
+    /// Somebody sends it again at this moment.
+    #[error("the message is being sent again")]
+    RedriveInFlight,
+    /// Only a part of the message was kept.
+    #[error("the message has {0} bytes, of which only a part was kept: it can not be sent again")]
+    DeadLetterCut(u64),
+    /// The queue where the message died is gone.
+    #[error("there is no queue `{0}` any more")]
+    QueueGone(String),
+    /// The broker did not do its part.
+    #[error("the broker did not take the message over")]
+    Broker(#[source] BrokerError),
     /// The caller is no worker.
     #[error("{0} is not a worker")]
     NotAWorker(ServiceName),
@@ -57,14 +74,24 @@ pub enum Error {
     Database(#[from] DatabaseError),
 }
 
+impl Error {
+    /// Tells whether the same request may be answered otherwise in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::KeyInFlight) || self.code().policy().retryable
+    }
+}
+
 impl Coded for Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) | Self::InvalidId | Self::KeyMalformed => ErrorCode::InvalidArgument,
             Self::InputTooLarge(_) => ErrorCode::TooLarge,
-            Self::UnknownTaskType { .. } | Self::KeyReused => ErrorCode::Unprocessable,
-            Self::TaskNotFound(_) => ErrorCode::NotFound,
-            Self::KeyInFlight => ErrorCode::Conflict,
+            Self::UnknownTaskType { .. } | Self::KeyReused | Self::DeadLetterCut(_) => {
+                ErrorCode::Unprocessable
+            }
+            Self::TaskNotFound(_) | Self::DeadLetterNotFound(_) => ErrorCode::NotFound,
+            Self::KeyInFlight | Self::RedriveInFlight | Self::QueueGone(_) => ErrorCode::Conflict,
+            Self::Broker(error) => error.code(),
             Self::NotAWorker(_) => ErrorCode::PermissionDenied,
             Self::Stopping => ErrorCode::Unavailable,
             Self::Database(error) => error.code(),
@@ -81,6 +108,11 @@ impl Coded for Error {
             Self::TaskNotFound(_) => "task_not_found",
             Self::KeyReused => "idempotency_key_reused",
             Self::KeyInFlight => "idempotency_key_in_flight",
+            Self::DeadLetterNotFound(_) => "dead_letter_not_found",
+            Self::RedriveInFlight => "redrive_in_flight",
+            Self::DeadLetterCut(_) => "dead_letter_incomplete",
+            Self::QueueGone(_) => "queue_gone",
+            Self::Broker(error) => error.reason(),
             Self::NotAWorker(_) => "missing_permission",
             Self::Stopping => "service_stopping",
             Self::Database(error) => error.reason(),
@@ -102,8 +134,8 @@ impl Coded for Error {
                 ]),
                 ..violation("/type", self)
             },
-            Self::KeyInFlight => Details {
-                retry_after: Some(KEY_RETRY),
+            Self::KeyInFlight | Self::RedriveInFlight => Details {
+                retry_after: Some(IN_FLIGHT),
                 ..Details::default()
             },
             Self::Stopping => Details {
@@ -111,9 +143,14 @@ impl Coded for Error {
                 ..Details::default()
             },
             Self::Database(error) => error.details(),
-            Self::InvalidId | Self::TaskNotFound(_) | Self::KeyReused | Self::NotAWorker(_) => {
-                Details::default()
-            }
+            Self::InvalidId
+            | Self::TaskNotFound(_)
+            | Self::KeyReused
+            | Self::DeadLetterNotFound(_)
+            | Self::DeadLetterCut(_)
+            | Self::QueueGone(_)
+            | Self::Broker(_)
+            | Self::NotAWorker(_) => Details::default(),
         }
     }
 }

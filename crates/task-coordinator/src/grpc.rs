@@ -3,28 +3,36 @@
 use std::error::Error as StdError;
 
 use sutazai_auth::{Permission, Principal, grpc::principal};
-use sutazai_proto::tasks::v1::{leases_server::LeasesServer, tasks_server::TasksServer};
+use sutazai_proto::tasks::v1::{
+    dead_letters_server::DeadLettersServer, leases_server::LeasesServer, tasks_server::TasksServer,
+};
 use sutazai_proto::{Coded, ErrorCode, to_status};
 use tonic::{Request, Status, service::Routes};
 
+use crate::dead_letter::DeadLetters;
 use crate::error::Error;
 use crate::lease::Leases;
 use crate::tasks::Tasks;
 
 pub(crate) mod convert;
+mod dead_letters;
 mod lease;
 mod list;
-mod submission;
+mod place;
+pub(crate) mod submission;
 mod task;
 
 /// Largest request: an input and what surrounds it, with room.
 const LARGEST_REQUEST: usize = 256 * 1024;
 
 /// Returns the calls of this service.
-pub(crate) fn routes(tasks: Tasks, leases: Leases) -> Routes {
+pub(crate) fn routes(tasks: Tasks, leases: Leases, letters: DeadLetters) -> Routes {
     let tasks = TasksServer::new(task::TasksApi(tasks));
     let leases = LeasesServer::new(lease::LeasesApi(leases));
-    Routes::new(tasks.max_decoding_message_size(LARGEST_REQUEST)).add_service(leases)
+    let letters = DeadLettersServer::new(dead_letters::DeadLettersApi(letters));
+    Routes::new(tasks.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(leases)
+        .add_service(letters)
 }
 
 /// Returns for whom the request is, if they may do this.

@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod config;
 mod consumer;
 mod credit;
+mod dead_letter;
 mod error;
 mod grpc;
+mod intake;
 mod lease;
 mod outbox;
 mod reaper;

@@ -16,10 +16,14 @@ use sutazai_runtime::{
     probe::{BrokerProbe, Evidence, Failure, Postgres, Probe, RegistryProbe},
     service::{self, Addresses, BindError, Process, RunError},
 };
+use tokio_util::sync::CancellationToken;
 
+use crate::answer::{AnswerRelay, Answers};
 use crate::config::Config;
-use crate::consumer::{DeadLetters, Events, Unroutable};
+use crate::consumer::{Events, Rejected, Unroutable};
+use crate::dead_letter::DeadLetters;
 use crate::grpc;
+use crate::intake::Intake;
 use crate::lease::Leases;
 use crate::outbox::{Bell, Relay};
 use crate::reaper::Reaper;
@@ -30,6 +34,8 @@ use crate::watch::Watchers;
 
 /// Results that are applied at once; each takes a database connection for a moment.
 const EVENTS_AT_ONCE: u16 = 16;
+/// Submissions that are stored at once.
+const INTAKE_AT_ONCE: u16 = 16;
 /// Rare messages need no haste.
 const RARE_AT_ONCE: u16 = 2;
 
@@ -77,13 +83,29 @@ impl Config {
         let leases = Leases::new(store.clone(), watchers.clone(), bell.clone());
         let reaper = Reaper::new(store.clone(), watchers.clone(), bell.clone());
         let relay = Relay::new(store.clone(), broker.clone(), watchers.clone(), bell);
+        let letters = DeadLetters::new(store.clone(), broker.clone());
+        let answers = Answers::new(broker.clone(), self.rules.publish);
+        let told = AnswerRelay::new(store.clone(), answers.clone(), watchers.clone());
+        let intake_stops = CancellationToken::new();
+        let intake = Intake {
+            tasks: tasks.clone(),
+            letters: letters.clone(),
+            producers: self.producers,
+            answers,
+            stopping: intake_stops.clone(),
+        };
         let unroutable = Unroutable {
             tasks: tasks.clone(),
             relay: relay.clone(),
+            letters: letters.clone(),
+        };
+        let rejected = Rejected {
+            tasks: tasks.clone(),
+            letters: letters.clone(),
         };
 
         let mut builder = Process::builder(ServiceName::TaskCoordinator, &self.base)
-            .grpc(grpc::routes(tasks.clone(), leases))
+            .grpc(grpc::routes(tasks.clone(), leases, letters))
             .guard(doors::guard(identity))
             .operator(doors::operator)
             .breakers(breakers)
@@ -93,18 +115,15 @@ impl Config {
                 registry.clone(),
                 ServiceName::TaskCoordinator,
             )));
-        let handlers: [(&'static str, u16, Arc<dyn Handler>); 3] = [
+        let handlers: [(&'static str, u16, Arc<dyn Handler>); 4] = [
             (
                 topology::COORDINATOR_EVENTS,
                 EVENTS_AT_ONCE,
-                Arc::new(Events(tasks.clone())),
+                Arc::new(Events(tasks)),
             ),
+            (topology::INTAKE, INTAKE_AT_ONCE, Arc::new(intake)),
             (topology::UNROUTABLE, RARE_AT_ONCE, Arc::new(unroutable)),
-            (
-                topology::DEAD_LETTERS,
-                RARE_AT_ONCE,
-                Arc::new(DeadLetters(tasks)),
-            ),
+            (topology::DEAD_LETTERS, RARE_AT_ONCE, Arc::new(rejected)),
         ];
         for (queue, at_once, handler) in handlers {
             let broker = broker.clone();
@@ -115,6 +134,11 @@ impl Config {
         let ages = self.ages;
         let process = builder
             .background("outbox-relay", async move |stop| relay.run(&stop).await)
+            .background("task-answers", async move |stop| told.run(&stop).await)
+            .background("task-intake", async move |stop| {
+                stop.cancelled().await;
+                intake_stops.cancel();
+            })
             .background("reaper", async move |stop| reaper.run(&stop).await)
             .background("task-news", async move |stop| {
                 news.announce(&news_store, &stop).await;

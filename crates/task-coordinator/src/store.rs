@@ -10,6 +10,8 @@ use sutazai_proto::ids::TaskId;
 use crate::retry::RetryPolicy;
 use crate::task::{Payload, State, Task};
 
+mod answers;
+mod dead_letters;
 mod listen;
 mod outbox;
 mod read;
@@ -20,11 +22,13 @@ mod submit;
 mod transition;
 mod work;
 
+pub(crate) use answers::DueAnswer;
+pub(crate) use dead_letters::{Redrive, Spot};
 #[cfg(test)]
 pub(crate) use outbox::RELEASE_LOCK;
 pub(crate) use outbox::{Picked, ReleaseRef};
 pub(crate) use read::{Page, Place};
-pub(crate) use report::{Finished, Stray};
+pub(crate) use report::Finished;
 pub(crate) use retention::Ages;
 pub(crate) use submit::Submitted;
 pub(crate) use work::Standing;

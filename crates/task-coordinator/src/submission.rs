@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use sutazai_proto::ids::TaskId;
+use sutazai_proto::producers::Origin;
 
+use crate::answer::Address;
 use crate::credit::TaskType;
 use crate::task::{Payload, Spec};
 
@@ -28,6 +30,16 @@ pub(crate) struct Submission {
     pub(crate) submitter: Submitter,
     /// W3C trace headers of the request.
     pub(crate) trace: BTreeMap<String, String>,
+    /// Where the end is told; those who ask and follow need none.
+    pub(crate) reply_to: Option<ReplyTo>,
+}
+
+/// Where a producer on the broker is told the end of its task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyTo {
+    pub(crate) address: Address,
+    /// The submission that it knows.
+    pub(crate) origin: Origin,
 }
 
 /// On whose behalf a task runs.
@@ -42,9 +54,28 @@ pub(crate) struct Submitter {
 /// What makes a repeated request the same one, within tenant, subject and operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey {
+    pub(crate) operation: Operation,
     pub(crate) text: String,
     /// SHA-256 of the request without the key.
     pub(crate) fingerprint: Vec<u8>,
+}
+
+/// The ways in which a task is asked for; keys of one are not those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// The call `CreateTask`.
+    CreateTask,
+    /// A message of a producer outside the platform.
+    Intake,
+}
+
+impl Operation {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateTask => "create_task",
+            Self::Intake => "intake",
+        }
+    }
 }
 
 impl Submission {

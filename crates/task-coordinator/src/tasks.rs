@@ -7,7 +7,7 @@ use sutazai_proto::ids::TaskId;
 use crate::credit::{AttemptRef, TaskType, Worker};
 use crate::error::Error;
 use crate::outbox::Bell;
-use crate::store::{Finished, Page, Place, ReleaseRef, Store, Stray, Submitted, View};
+use crate::store::{Finished, Page, Place, ReleaseRef, Store, Submitted, View};
 use crate::submission::Submission;
 use crate::task::{Change, Outcome};
 use crate::watch::{Item, Progress, Watchers, follow};
@@ -150,11 +150,6 @@ impl Tasks {
         let changes = self.store.give_up_release(release, why).await?;
         self.announce(&changes);
         Ok(())
-    }
-
-    /// Keeps a message that nobody could read.
-    pub(crate) async fn keep_stray(&self, stray: &Stray) -> Result<(), DatabaseError> {
-        self.store.keep_stray(stray).await
     }
 
     fn announce(&self, changes: &[Change]) {

@@ -20,7 +20,7 @@ use crate::outbox::{Bell, Relay};
 use crate::reaper::Reaper;
 use crate::retry::RetryPolicy;
 use crate::store::{MIGRATOR, Rules, SCHEMA, Store, View};
-use crate::submission::{IdempotencyKey, Submission, Submitter};
+use crate::submission::{IdempotencyKey, Operation, Submission, Submitter};
 use crate::task::{EffectMode, Failure, Outcome, Payload, Recorded, State, Task};
 use crate::tasks::Tasks;
 use crate::watch::Watchers;
@@ -28,6 +28,7 @@ use crate::watch::Watchers;
 mod attempt;
 mod end;
 mod follow;
+mod intake;
 mod message;
 mod release;
 mod submit;
@@ -228,11 +229,13 @@ fn submission() -> Submission {
             scopes: Vec::new(),
         },
         trace: BTreeMap::from([("traceparent".to_owned(), "00-aa-bb-01".to_owned())]),
+        reply_to: None,
     }
 }
 
 fn keyed(text: &str, fingerprint: u8) -> Submission {
     let key = IdempotencyKey {
+        operation: Operation::CreateTask,
         text: text.to_owned(),
         fingerprint: vec![fingerprint],
     };

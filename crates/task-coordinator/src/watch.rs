@@ -40,6 +40,7 @@ struct Inner {
     followed: Mutex<HashMap<TaskId, broadcast::Sender<Signal>>>,
     news: Mutex<HashSet<TaskId>>,
     gathered: Notify,
+    ended: Notify,
     closed: CancellationToken,
 }
 
@@ -81,6 +82,17 @@ impl Watchers {
         }
         drop(news);
         self.0.gathered.notify_one();
+        if changes
+            .iter()
+            .any(|change| change.task().state.is_terminal())
+        {
+            self.0.ended.notify_one();
+        }
+    }
+
+    /// Waits until a task has ended by this process, for the one who tells it further.
+    pub(crate) async fn ended(&self) {
+        self.0.ended.notified().await;
     }
 
     /// Hands progress to the followers in this process.

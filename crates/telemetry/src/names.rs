@@ -66,6 +66,7 @@ metrics! {
     MESSAGES_CONSUMED_TOTAL = Counter "messages_consumed_total" ["queue", "outcome"] "Messages taken from the broker, by the decision about them.";
     BROKER_CONNECTED = Gauge "broker_connected" ["connection"] "1 while a connection to the broker stands, one for each direction.";
     BROKER_CONNECTS_TOTAL = Counter "broker_connects_total" ["connection", "outcome"] "Tries to connect to the broker; every success after the first is a reconnection.";
+    TASK_ANSWERS_TOTAL = Counter "task_answers_total" ["event", "outcome"] "Answers to producers on the broker: delivered, gone (no queue takes it any more), given up, or failed and tried again.";
     INFERENCE_DURATION_SECONDS = Histogram "inference_duration_seconds" ["model", "node", "outcome"] "Time from the head of a node's answer to its end: finished, failed or abandoned by the caller.";
     INFERENCE_FIRST_TOKEN_SECONDS = Histogram "inference_first_token_seconds" ["model", "node"] "Time from a request to a node until its first token.";
     INFERENCE_ATTEMPTS_TOTAL = Counter "inference_attempts_total" ["node", "outcome"] "Requests sent to nodes: opened, or the reason of the failure.";

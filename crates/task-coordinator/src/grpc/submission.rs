@@ -1,4 +1,4 @@
-//! Reads the request for a task; all faults come out together.
+//! Reads the request for a task, by whichever door it came; all faults come out together.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,9 @@ use sutazai_proto::tasks::v1::{self, CreateTaskRequest};
 use super::convert::is_content_type;
 use crate::credit::MOST_ATTEMPTS;
 use crate::error::Error;
-use crate::submission::{DEFAULT_PRIORITY, IdempotencyKey, LONGEST_LIFE, Submission, Submitter};
+use crate::submission::{
+    DEFAULT_PRIORITY, IdempotencyKey, LONGEST_LIFE, Operation, Submission, Submitter,
+};
 use crate::task::{Payload, TypeName};
 
 /// Content type of an input that names none.
@@ -25,12 +27,13 @@ const KEY_LENGTH: usize = 255;
 ///
 /// # Errors
 /// [`Error::Invalid`] with every fault, [`Error::KeyMalformed`], [`Error::InputTooLarge`].
-pub(super) fn read(
+pub(crate) fn read(
     request: CreateTaskRequest,
     principal: &Principal,
     trace: BTreeMap<String, String>,
+    operation: Operation,
 ) -> Result<Submission, Error> {
-    let key = key(&request)?;
+    let key = key(&request, operation)?;
     let size = request.input.as_ref().map_or(0, |input| input.data.len());
     if size > Payload::LIMIT {
         return Err(Error::InputTooLarge(size));
@@ -51,6 +54,7 @@ pub(super) fn read(
             scopes: principal.scope_names(),
         },
         trace,
+        reply_to: None,
     };
     match faults.0.as_slice() {
         [] => Ok(submission),
@@ -59,7 +63,7 @@ pub(super) fn read(
 }
 
 /// Reads the key, with what makes another request another one.
-fn key(request: &CreateTaskRequest) -> Result<Option<IdempotencyKey>, Error> {
+fn key(request: &CreateTaskRequest, operation: Operation) -> Result<Option<IdempotencyKey>, Error> {
     let text = &request.idempotency_key;
     if text.is_empty() {
         return Ok(None);
@@ -73,6 +77,7 @@ fn key(request: &CreateTaskRequest) -> Result<Option<IdempotencyKey>, Error> {
     };
     let fingerprint = digest(&SHA256, &keyless.encode_to_vec()).as_ref().to_vec();
     Ok(Some(IdempotencyKey {
+        operation,
         text: text.clone(),
         fingerprint,
     }))
@@ -180,7 +185,7 @@ mod tests {
             roles: vec![Role::User],
             scopes: None,
         };
-        read(request, &principal, BTreeMap::new())
+        read(request, &principal, BTreeMap::new(), Operation::CreateTask)
     }
 
     #[test]

@@ -14,8 +14,9 @@ use sutazai_proto::tasks::v1::{
 use sutazai_telemetry::propagate;
 use tonic::{Request, Response, Status};
 
-use super::{allowed, convert, list, refuse, submission};
+use super::{allowed, convert, list, place, refuse, submission};
 use crate::error::Error;
+use crate::submission::Operation;
 use crate::tasks::Tasks;
 
 pub(super) struct TasksApi(pub(super) Tasks);
@@ -29,8 +30,9 @@ impl tasks_server::Tasks for TasksApi {
         let principal = allowed(&request, Permission::TasksWrite)?;
         let mut trace = BTreeMap::new();
         propagate::inject_map(&mut trace);
+        let request = request.into_inner();
         let submission =
-            submission::read(request.into_inner(), &principal, trace).map_err(refuse)?;
+            submission::read(request, &principal, trace, Operation::CreateTask).map_err(refuse)?;
         let (view, replayed) = self.0.submit(submission).await.map_err(refuse)?;
         let task = Some(convert::task(view));
         Ok(Response::new(CreateTaskResponse { task, replayed }))
@@ -50,10 +52,12 @@ impl tasks_server::Tasks for TasksApi {
         let principal = allowed(&request, Permission::TasksRead)?;
         let page = list::read(request.into_inner()).map_err(refuse)?;
         let (views, next) = self.0.list(&principal.tenant, page).await.map_err(refuse)?;
-        let next_cursor = next.map(list::cursor).unwrap_or_default();
+        let next = next.map(|place| place::cursor(place.created_at, place.id.as_uuid()));
         Ok(Response::new(ListTasksResponse {
             tasks: views.into_iter().map(convert::task).collect(),
-            page: Some(PageInfo { next_cursor }),
+            page: Some(PageInfo {
+                next_cursor: next.unwrap_or_default(),
+            }),
         }))
     }
 

@@ -1,8 +1,6 @@
 //! What is said about a task from outside: its end, a wish to cancel it, a release that came back.
 
-use std::collections::BTreeMap;
-
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::ids::TaskId;
 
@@ -18,16 +16,6 @@ pub(crate) enum Finished {
     Stale,
     /// This very message had its effect before.
     Repeated,
-}
-
-/// A message that nobody could read.
-#[derive(Clone, Debug)]
-pub(crate) struct Stray {
-    pub(crate) message_id: String,
-    pub(crate) queue: String,
-    pub(crate) reason: String,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: Vec<u8>,
 }
 
 impl Store {
@@ -134,26 +122,6 @@ impl Store {
                 Ok(changes)
             })
             .await
-    }
-
-    /// Keeps a message that nobody could read, once.
-    pub(crate) async fn keep_stray(&self, stray: &Stray) -> Result<(), DatabaseError> {
-        self.db
-            .run("stray.keep", async {
-                sqlx::query!(
-                    "insert into stray_messages (message_id, queue, reason, headers, body)
-                     values ($1, $2, $3, $4, $5) on conflict do nothing",
-                    stray.message_id,
-                    stray.queue,
-                    stray.reason,
-                    Json(&stray.headers) as _,
-                    stray.body,
-                )
-                .execute(self.db.pool())
-                .await
-            })
-            .await
-            .map(drop)
     }
 }
 

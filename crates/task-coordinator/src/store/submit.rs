@@ -7,7 +7,7 @@ use sqlx::{PgConnection, types::Json};
 use sutazai_persistence::DatabaseError;
 
 use super::{
-    Store, View,
+    Store, View, answers,
     read::views,
     rows::{decoded, milliseconds},
     transition::insert_events,
@@ -19,8 +19,6 @@ use uuid::Uuid;
 
 /// Longest wait for a request with the same key that has not ended yet.
 const KEY_PATIENCE: Duration = Duration::from_secs(1);
-/// What the keys of this request belong to.
-const OPERATION: &str = "create_task";
 /// SQLSTATE lock_not_available.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
@@ -48,7 +46,8 @@ enum KeyState {
 }
 
 impl Store {
-    /// Stores a task. Nothing is stored unless the answer is [`Submitted::Made`].
+    /// Stores a task. Nothing is stored unless the answer is [`Submitted::Made`], but where the end
+    /// of a task that an earlier request made is to be told.
     pub(crate) async fn submit(&self, submission: &Submission) -> Result<Submitted, DatabaseError> {
         self.db
             .run("task.create", self.try_submit(submission))
@@ -64,6 +63,10 @@ impl Store {
                 KeyState::InFlight => return Ok(Submitted::KeyInFlight),
                 KeyState::Earlier(id) => {
                     let views = views(&mut tx, &submission.submitter.tenant, &[id]).await?;
+                    if let Some(reply_to) = &submission.reply_to {
+                        answers::keep(&mut tx, id, reply_to).await?;
+                        tx.commit().await?;
+                    }
                     return Ok(views
                         .into_iter()
                         .next()
@@ -84,6 +87,9 @@ impl Store {
         let spec = submission.spec(&task_type, now);
         let change = Task::create(submission.id, spec, submission.input.clone(), now);
         insert_task(&mut tx, &change).await?;
+        if let Some(reply_to) = &submission.reply_to {
+            answers::keep(&mut tx, submission.id.as_uuid(), reply_to).await?;
+        }
         tx.commit().await?;
         let task = change.task().clone();
         Ok(Submitted::Made(View {
@@ -112,7 +118,7 @@ async fn take_key(
          on conflict do nothing",
         submission.submitter.tenant,
         submission.submitter.subject,
-        OPERATION,
+        key.operation.as_str(),
         key.text,
         key.fingerprint,
         submission.id.as_uuid(),
@@ -134,7 +140,7 @@ async fn take_key(
          where tenant_id = $1 and subject = $2 and operation = $3 and key = $4",
         submission.submitter.tenant,
         submission.submitter.subject,
-        OPERATION,
+        key.operation.as_str(),
         key.text,
     )
     .fetch_optional(tx)

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
-    Rules,
+    Rules, answers,
     rows::{EventRow, decoded, task_of},
     seconds,
 };
@@ -75,12 +75,14 @@ async fn write(
     let released = ids(|change| matches!(change.last(), Some(Event::Released)));
     let retried = ids(|change| matches!(change.last(), Some(Event::AttemptFailed { .. })));
     let parked = ids(|change| matches!(change.last(), Some(Event::Failed { parked: true, .. })));
+    let ended = ids(|change| change.task().state.is_terminal());
     delete_leases(tx, &stopped).await?;
     insert_leases(tx, rules, &started).await?;
     delete_releases(tx, &unqueued).await?;
     extend_releases(tx, rules, &released).await?;
     schedule_releases(tx, &retried).await?;
-    insert_dead_letters(tx, &parked).await
+    insert_dead_letters(tx, &parked).await?;
+    answers::make_due(tx, &ended).await
 }
 
 pub(super) async fn insert_events(

@@ -8,11 +8,13 @@ use sutazai_proto::tasks::v1::{
 };
 
 use super::*;
-use crate::consumer::{DeadLetters, Events, Unroutable};
+use crate::consumer::{Events, Rejected, Unroutable};
+use crate::dead_letter::DeadLetters;
 
 impl Bench {
     async fn consume(&self) -> Vec<Consumer> {
         let (tasks, relay) = (self.tasks.clone(), self.relay.clone());
+        let letters = DeadLetters::new(self.store.clone(), Arc::new(self.broker.clone()));
         let handlers: [(&str, Arc<dyn Handler>); 3] = [
             (
                 topology::COORDINATOR_EVENTS,
@@ -23,9 +25,13 @@ impl Bench {
                 Arc::new(Unroutable {
                     tasks: tasks.clone(),
                     relay,
+                    letters: letters.clone(),
                 }),
             ),
-            (topology::DEAD_LETTERS, Arc::new(DeadLetters(tasks))),
+            (
+                topology::DEAD_LETTERS,
+                Arc::new(Rejected { tasks, letters }),
+            ),
         ];
         let mut consumers = Vec::new();
         for (queue, handler) in handlers {
