@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Value, json};
-use system_tests::{Client, Stage};
+use system_tests::{Client, Producer, Stage};
 
 use crate::{
     document::{Document, Operation},
@@ -130,7 +130,7 @@ async fn api_02_the_examples_of_bodies_are_accepted() {
 }
 
 /// Makes one of everything, so that no list is empty and no id unknown.
-async fn furnish(client: &Client) -> [(&'static str, String); 4] {
+async fn furnish(stage: &Stage, client: &Client) -> [(&'static str, String); 5] {
     let chat = client.chat("hello").await;
     let conversation = chat.json["conversation_id"].as_str().expect("an id");
     let key = json!({"name": "conformance", "scopes": ["tasks:read"]});
@@ -139,12 +139,15 @@ async fn furnish(client: &Client) -> [(&'static str, String); 4] {
         .submit("llm.generate", json!({"prompt": "hello"}))
         .await;
     client.finished(&task).await;
+    let producer = Producer::new(stage.broker().clone()).await;
+    let letter = crate::tasks::dead_letters::bury(client, &producer).await;
     [
         ("/api/v1/chat/conversations/{id}", conversation.to_owned()),
         (
             "/api/v1/auth/keys/{id}",
             key.json["id"].as_str().expect("an id").to_owned(),
         ),
+        ("/api/v1/tasks/dead-letters/{id}", letter),
         ("/api/v1/tasks/{id}", task),
         ("/api/v1/circuit-breaker/{id}", "postgres:tasks".to_owned()),
     ]
@@ -155,7 +158,7 @@ async fn api_02_answers_are_what_the_document_says() {
     let stage = Stage::shared().await;
     let client = stage.admin();
     let document = Document::of(&client).await;
-    let things = furnish(&client).await;
+    let things = furnish(stage, &client).await;
     let mut operations = document.operations();
     // What deletes comes last.
     operations.sort_by_key(|operation| operation.method() == "DELETE");

@@ -1,5 +1,6 @@
 //! `/api/v1/tasks`: submit, list, get; their stories are told in `flows`.
 
+pub(crate) mod dead_letters;
 mod idempotency;
 
 use std::collections::BTreeSet;

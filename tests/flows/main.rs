@@ -13,5 +13,6 @@ mod doctor;
 mod drain;
 mod effects;
 mod grpc;
+mod producers;
 mod restart;
 mod tasks;

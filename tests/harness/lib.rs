@@ -12,6 +12,7 @@ pub mod oracle;
 mod client;
 mod history;
 mod people;
+mod producer;
 mod python;
 mod shared;
 mod stage;
@@ -19,6 +20,7 @@ mod stage;
 pub use client::{Answer, Client, Event, Events, Opened, Rest};
 pub use history::{assert_history, ends, kinds};
 pub use people::newcomer;
+pub use producer::{Producer, submission};
 pub use python::PythonScript;
 pub use stage::{Down, Setup, Stage};
 

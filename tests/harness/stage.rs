@@ -16,7 +16,10 @@ use sutazai_cli::{
     site::description::{Description, ServiceAddresses},
 };
 use sutazai_mesh::{catalog::ServiceName, registry::Registry};
-use sutazai_messaging::Broker;
+use sutazai_messaging::{
+    Broker,
+    memory::{Limits, MemoryBroker},
+};
 use sutazai_resilience::Deadline;
 use sutazai_runtime::config::Source;
 use sutazai_telemetry::Guard;
@@ -84,10 +87,12 @@ impl Setup {
         let urls: Vec<String> = nodes.iter().map(FakeNode::url).collect();
         let mut source = Source::from_pairs(self.settings);
         source = source.with("OLLAMA_URLS", urls.join(","));
-        let platform = start(folder.path(), source.clone(), self.broker, self.registry).await;
+        let broker = self.broker.unwrap_or_else(in_process);
+        let platform = start(folder.path(), source.clone(), broker.clone(), self.registry).await;
         Stage {
             platform,
             nodes,
+            broker,
             source,
             folder,
         }
@@ -100,6 +105,7 @@ pub struct Stage {
     pub platform: Platform,
     /// Its model nodes.
     pub nodes: Vec<FakeNode>,
+    broker: Arc<dyn Broker>,
     source: Source,
     folder: TempDir,
 }
@@ -108,6 +114,11 @@ impl Stage {
     /// Starts a platform with one node of the default script.
     pub async fn start() -> Self {
         Setup::default().start().await
+    }
+
+    /// Returns the broker, for producers outside the platform.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.broker
     }
 
     /// Returns a client with the administrator's API key.
@@ -232,6 +243,7 @@ impl Stage {
             nodes,
             source,
             folder,
+            ..
         } = self;
         platform.stop().await;
         Down {
@@ -263,20 +275,26 @@ impl Down {
             source,
             folder,
         } = self;
-        let platform = start(folder.path(), source.clone(), None, None).await;
+        let broker = in_process();
+        let platform = start(folder.path(), source.clone(), broker.clone(), None).await;
         Stage {
             platform,
             nodes,
+            broker,
             source,
             folder,
         }
     }
 }
 
+fn in_process() -> Arc<dyn Broker> {
+    Arc::new(MemoryBroker::new(Limits::default()))
+}
+
 async fn start(
     folder: &Path,
     source: Source,
-    broker: Option<Arc<dyn Broker>>,
+    broker: Arc<dyn Broker>,
     registry: Option<Arc<dyn Registry>>,
 ) -> Platform {
     sutazai_cli::install_tls_provider();
@@ -289,7 +307,7 @@ async fn start(
         backup: None,
     };
     let options = Options {
-        broker,
+        broker: Some(broker),
         registry,
         ..Options::new(args, source)
     };

@@ -16,7 +16,8 @@ use super::{
     door::Door,
     models, openapi,
     security::{self, AllowedOrigins},
-    system, tasks,
+    system,
+    tasks::{self, dead_letters},
 };
 use crate::{
     accounts::Accounts, chat::Chat, circuit_breakers::CircuitBreakers, cursor::Cursors,
@@ -62,7 +63,7 @@ pub(crate) fn router(parts: Parts) -> Result<Router, serde_json::Error> {
 fn table(parts: Parts) -> OpenApiRouter {
     use Permission::{
         AgentsRead, ChatUse, ConversationsRead, ConversationsWrite, KeysManage, ModelsRead,
-        SystemManage, SystemRead, TasksRead, TasksWrite,
+        SystemManage, SystemRead, TasksOperate, TasksRead, TasksWrite,
     };
     let Parts { accounts, authenticator, chat, conversations, cursors, facts, keys, peers, stopping, system, .. } = parts;
     let door = Door::new(authenticator);
@@ -80,6 +81,9 @@ fn table(parts: Parts) -> OpenApiRouter {
         .routes(door.needs(TasksWrite,         routes!(tasks::create).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::list).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::types).with_state(tasks.clone())))
+        .routes(door.needs(TasksOperate,       routes!(dead_letters::list).with_state(tasks.clone())))
+        .routes(door.needs(TasksOperate,       routes!(dead_letters::get, dead_letters::delete).with_state(tasks.clone())))
+        .routes(door.needs(TasksOperate,       routes!(dead_letters::redrive).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::get).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::events).with_state(tasks.clone())))
         .routes(door.needs(TasksWrite,         routes!(tasks::cancel).with_state(tasks)))

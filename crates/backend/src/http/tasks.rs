@@ -1,6 +1,7 @@
 //! `/api/v1/tasks`: durable work, submitted and followed.
 
 mod body;
+pub(super) mod dead_letters;
 mod events;
 
 use axum::{

@@ -102,6 +102,30 @@ const OPERATIONS: &[(&str, &str, &str, Option<&str>)] = &[
     ("post", "/api/v1/tasks", "create_task", Some("tasks:write")),
     (
         "get",
+        "/api/v1/tasks/dead-letters",
+        "list_dead_letters",
+        Some("tasks:operate"),
+    ),
+    (
+        "delete",
+        "/api/v1/tasks/dead-letters/{id}",
+        "delete_dead_letter",
+        Some("tasks:operate"),
+    ),
+    (
+        "get",
+        "/api/v1/tasks/dead-letters/{id}",
+        "get_dead_letter",
+        Some("tasks:operate"),
+    ),
+    (
+        "post",
+        "/api/v1/tasks/dead-letters/{id}/redrive",
+        "redrive_dead_letter",
+        Some("tasks:operate"),
+    ),
+    (
+        "get",
         "/api/v1/tasks/types",
         "list_task_types",
         Some("tasks:read"),
