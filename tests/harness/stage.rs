@@ -323,6 +323,7 @@ fn start_telemetry() {
         let config = sutazai_telemetry::Config {
             format: sutazai_telemetry::Format::Human,
             filter: std::env::var("RUST_LOG").unwrap_or_else(|_| "off".to_owned()),
+            ..sutazai_telemetry::Config::default()
         };
         sutazai_telemetry::init(&config).expect("telemetry")
     });

@@ -70,7 +70,7 @@ impl Error {
     }
 }
 
-/// Reads `RUST_LOG` and `LOG_FORMAT` (`auto`, `json`, `human`). On a terminal the progress speaks, so
+/// Reads `RUST_LOG`, `LOG_FORMAT` (`auto`, `json`, `human`) and `OTEL_*`. On a terminal the progress speaks, so
 /// only what is wrong is logged there; elsewhere JSON lines tell the whole story.
 fn telemetry() -> sutazai_telemetry::Config {
     let terminal = io::stderr().is_terminal();
@@ -85,6 +85,7 @@ fn telemetry() -> sutazai_telemetry::Config {
     sutazai_telemetry::Config {
         format: format.unwrap_or_default(),
         filter: std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned()),
+        traces: sutazai_telemetry::Traces::from_env(|name| std::env::var(name).ok()),
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use ::http::HeaderMap;
 use metrics::counter;
-use reqwest::{Client, Error, IntoUrl, Method, RequestBuilder, Response, redirect};
+use reqwest::{Client, Error, IntoUrl, Method, Request, RequestBuilder, Response, redirect};
 use sutazai_telemetry::{names, propagate};
-use tracing::{Instrument, field, info_span};
+use tracing::{Instrument, Span, field, info_span};
 
 /// How many idle connections to one server are kept, and for how long.
 const IDLE_PER_SERVER: usize = 32;
@@ -73,30 +72,46 @@ impl HttpClient {
     /// # Errors
     /// Fails when the request is malformed or no answer comes; an answer of any status is none.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
-        let span = info_span!(
-            "http.client",
-            otel.kind = "client",
-            client = self.name,
-            status = field::Empty,
-        );
-        let mut headers = HeaderMap::new();
-        span.in_scope(|| propagate::inject(&mut headers));
-        let result = request
-            .headers(headers)
-            .send()
-            .instrument(span.clone())
-            .await;
+        let mut request = request.build()?;
+        let span = span(&request);
+        span.in_scope(|| propagate::inject(request.headers_mut()));
+        let sending = self.client.execute(request);
+        let result = sending.instrument(span.clone()).await;
+        let outcome = outcome(&result);
         if let Ok(response) = &result {
-            span.record("status", response.status().as_u16());
+            span.record("http.response.status_code", response.status().as_u16());
+        }
+        if outcome != "ok" {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", outcome);
         }
         counter!(
             names::HTTP_CLIENT_REQUESTS_TOTAL,
             "client" => self.name,
-            "outcome" => outcome(&result),
+            "outcome" => outcome,
         )
         .increment(1);
         result
     }
+}
+
+/// Makes the span of a request; what of its URL may be a secret is left out.
+fn span(request: &Request) -> Span {
+    let (method, url) = (request.method().as_str(), request.url());
+    let server = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    info_span!(
+        "http.client",
+        "otel.name" = method,
+        "otel.kind" = "client",
+        "otel.status_code" = field::Empty,
+        "http.request.method" = method,
+        "http.response.status_code" = field::Empty,
+        "server.address" = server,
+        "server.port" = port,
+        "url.full" = format!("{}://{server}:{port}{}", url.scheme(), url.path()),
+        "error.type" = field::Empty,
+    )
 }
 
 fn outcome(result: &Result<Response, Error>) -> &'static str {

@@ -84,10 +84,10 @@ impl Broker for MemoryBroker {
         self.state.lock().declare(topology)
     }
 
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
-        let exchange = message.exchange.clone();
+    async fn publish(&self, mut message: Outgoing) -> Result<(), BrokerError> {
+        let span = observe::sending(&mut message);
         let result = self.state.lock().publish(&message);
-        observe::published(&exchange, &result);
+        observe::published(&span, &message.exchange, &result);
         result
     }
 

@@ -11,7 +11,7 @@ use sutazai_resilience::{
     breaker::{self, Permit},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::broker::{Broker, BrokerError, Consumer, Handler};
 use crate::message::Outgoing;
@@ -172,13 +172,15 @@ impl Broker for RabbitBroker {
         self.settler.declared.add(topology).await
     }
 
-    async fn publish(&self, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, mut message: Outgoing) -> Result<(), BrokerError> {
+        let span = observe::sending(&mut message);
         let result = self.publish_one(&message).await;
-        observe::published(&message.exchange, &result);
+        observe::published(&span, &message.exchange, &result);
         result
     }
 
-    async fn publish_all(&self, messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+    async fn publish_all(&self, mut messages: Vec<Outgoing>) -> Vec<Result<(), BrokerError>> {
+        let spans: Vec<Span> = messages.iter_mut().map(observe::sending).collect();
         let results = match self.breaker.permit() {
             Ok(permit) => {
                 let results = self.publisher.all(&messages).await;
@@ -192,8 +194,8 @@ impl Broker for RabbitBroker {
                 break;
             }
         }
-        for (message, result) in messages.iter().zip(&results) {
-            observe::published(&message.exchange, result);
+        for ((span, message), result) in spans.iter().zip(&messages).zip(&results) {
+            observe::published(span, &message.exchange, result);
         }
         results
     }

@@ -110,12 +110,25 @@ impl Database {
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, DatabaseError> {
         let begun = Instant::now();
-        let span = tracing::info_span!("db.run", query_type, schema = self.0.schema);
-        let result = self.guarded(work).instrument(span).await;
+        let span = tracing::info_span!(
+            "db.run",
+            "otel.name" = query_type,
+            "otel.kind" = "client",
+            "otel.status_code" = tracing::field::Empty,
+            "db.system.name" = "postgresql",
+            "db.namespace" = self.0.schema,
+            "db.operation.name" = query_type,
+            "error.type" = tracing::field::Empty,
+        );
+        let result = self.guarded(work).instrument(span.clone()).await;
         let outcome = match &result {
             Ok(_) => "ok",
             Err(error) => error.outcome(),
         };
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", outcome);
+        }
         metrics::histogram!(names::DB_QUERY_DURATION_SECONDS, "query_type" => query_type)
             .record(begun.elapsed());
         metrics::counter!(names::DB_QUERIES_TOTAL, "query_type" => query_type, "outcome" => outcome)

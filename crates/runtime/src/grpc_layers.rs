@@ -9,14 +9,16 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use http::HeaderMap;
 use sutazai_mesh::catalog::ServiceName;
-use sutazai_proto::ErrorCode;
+use sutazai_proto::{
+    ErrorCode,
+    status::{grpc_code, grpc_name},
+};
 use sutazai_resilience::Deadline;
 use sutazai_telemetry::propagate;
 use tonic::{Code, Status};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::{Instrument, Level, debug, error, info, info_span, warn};
+use tracing::{Instrument, Level, Span, debug, error, field, info, info_span, warn};
 
 use crate::{
     http_layers::{RequestId, panic_text},
@@ -37,19 +39,27 @@ pub(crate) fn wrap(routes: Router, service: ServiceName) -> Router {
 async fn observe(State(service): State<ServiceName>, request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     let method = request.uri().path().to_owned();
+    let name = method.trim_start_matches('/');
     let span = info_span!(
         parent: None,
         "grpc",
+        "otel.name" = name,
+        "otel.kind" = "server",
+        "otel.status_code" = field::Empty,
         service = service.as_str(),
         request_id = id.as_str(),
-        rpc.method = method,
+        "rpc.system.name" = "grpc",
+        "rpc.method" = name,
+        "rpc.response.status_code" = field::Empty,
+        "error.type" = field::Empty,
     );
-    propagate::set_parent(&span, request.headers());
+    propagate::set_parent(&span, service.as_str(), request.headers());
     let started = Instant::now();
     async move {
         let response = next.run(request).await;
         // Once a stream has begun its status is in the trailers; its handler logs its fault.
-        let code = status_of(response.headers());
+        let code = grpc_code(response.headers());
+        trace(code);
         let took_ms = started.elapsed().as_secs_f64() * 1000.0;
         let status = code.description();
         match level(code) {
@@ -64,10 +74,22 @@ async fn observe(State(service): State<ServiceName>, request: Request, next: Nex
     .await
 }
 
-fn status_of(headers: &HeaderMap) -> Code {
-    headers
-        .get("grpc-status")
-        .map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+/// Marks the span with the outcome; the conventions blame a server for these codes only.
+fn trace(code: Code) {
+    let (span, name) = (Span::current(), grpc_name(code));
+    span.record("rpc.response.status_code", name);
+    let failed = [
+        Code::Unknown,
+        Code::DeadlineExceeded,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+    ];
+    if failed.contains(&code) {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", name);
+    }
 }
 
 fn level(code: Code) -> Level {

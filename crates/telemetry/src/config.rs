@@ -2,17 +2,21 @@
 
 use std::{fmt, io::IsTerminal, str::FromStr};
 
+use crate::Traces;
+
 /// Our own crates at `info`, foreign ones only when something is wrong.
 pub const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,sqlx=warn,\
                                   tonic=warn,tower=warn";
 
 /// How a process reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Form of the log lines.
     pub format: Format,
     /// Level per target, in the syntax of `tracing_subscriber::EnvFilter`.
     pub filter: String,
+    /// What becomes of spans.
+    pub traces: Traces,
 }
 
 /// Form of the log lines.
@@ -37,6 +41,7 @@ impl Default for Config {
         Self {
             format: Format::default(),
             filter: DEFAULT_FILTER.to_owned(),
+            traces: Traces::default(),
         }
     }
 }

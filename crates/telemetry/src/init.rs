@@ -3,8 +3,6 @@
 use std::io;
 
 use metrics_exporter_prometheus::BuildError;
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use parking_lot::Mutex;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
@@ -20,6 +18,7 @@ use crate::{
     config::Config,
     json::JsonLines,
     metrics::{self, Upkeep},
+    traces::{Recorder, Tracer},
 };
 
 /// Whether this process has its telemetry.
@@ -29,7 +28,7 @@ static STARTED: Mutex<bool> = Mutex::new(false);
 #[derive(Debug)]
 #[must_use = "telemetry ends when the guard is dropped"]
 pub struct Guard {
-    owned: Option<(SdkTracerProvider, Upkeep)>,
+    _owned: Option<(Option<Recorder>, Upkeep)>,
 }
 
 /// Why telemetry did not start.
@@ -44,8 +43,8 @@ pub enum InitError {
     /// Somebody else installed a metrics recorder in this process.
     #[error("the metrics recorder can not be installed")]
     Recorder(#[from] BuildError),
-    /// The thread that keeps the metrics small did not start.
-    #[error("the metrics thread did not start")]
+    /// A thread that keeps the metrics small or sends spans did not start.
+    #[error("a thread of the telemetry did not start")]
     Thread(#[from] io::Error),
 }
 
@@ -59,29 +58,30 @@ const SILENCED: &str = "lapin::returned_messages=off";
 pub fn init(config: &Config) -> Result<Guard, InitError> {
     let mut started = STARTED.lock();
     if *started {
-        return Ok(Guard { owned: None });
+        return Ok(Guard { _owned: None });
     }
     let filter = EnvFilter::try_new(&config.filter)?.add_directive(SILENCED.parse()?);
-    let provider = tracer_provider();
+    let recorder = config
+        .traces
+        .export
+        .clone()
+        .map(Recorder::start)
+        .transpose()?;
+    let tracer = recorder
+        .as_ref()
+        .map_or_else(Tracer::default, Recorder::tracer);
     let layers = lines(config.format.is_json())
-        .and_then(traces(&provider))
+        .and_then(traces(tracer))
         .with_filter(with_spans(filter));
     tracing_subscriber::registry().with(layers).try_init()?;
     let upkeep = metrics::install()?;
     *started = true;
-    Ok(Guard {
-        owned: Some((provider, upkeep)),
-    })
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some((provider, _upkeep)) = self.owned.take()
-            && let Err(error) = provider.shutdown()
-        {
-            tracing::warn!(%error, "traces are not flushed");
-        }
+    for variable in &config.traces.ignored {
+        tracing::warn!(variable, "setting of the traces can not be followed");
     }
+    Ok(Guard {
+        _owned: Some((recorder, upkeep)),
+    })
 }
 
 fn lines<S>(json: bool) -> Box<dyn Layer<S> + Send + Sync>
@@ -109,23 +109,16 @@ where
     filter.or(filter_fn(span).with_max_level_hint(Level::INFO))
 }
 
-/// Turns spans into trace contexts. What only a collector would read is left out.
-pub(crate) fn traces<S>(provider: &SdkTracerProvider) -> OpenTelemetryLayer<S, SdkTracer>
+/// Gives spans their place in a trace. The source code's place and the threads are left out.
+pub(crate) fn traces<S>(tracer: Tracer) -> OpenTelemetryLayer<S, Tracer>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("sutazai"))
+        .with_tracer(tracer)
         .with_context_activation(false)
         .with_location(false)
+        .with_target(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
-}
-
-/// Makes a provider without an exporter: spans have ids and are passed on, nothing is kept. A trace
-/// that begins here is therefore not marked as sampled; one that a caller marked stays marked.
-pub(crate) fn tracer_provider() -> SdkTracerProvider {
-    SdkTracerProvider::builder()
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
-        .build()
 }

@@ -6,6 +6,10 @@ mod json;
 pub mod metrics;
 pub mod names;
 pub mod propagate;
+mod service;
+mod traces;
 
 pub use config::{Config, DEFAULT_FILTER, Format, UnknownFormat};
 pub use init::{Guard, InitError, init};
+pub use service::service_span;
+pub use traces::{Export, Sampling, Traces};

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
+    Context,
     propagation::{Extractor, Injector, TextMapPropagator},
     trace::TraceContextExt,
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::service;
 
 /// Writes the current span into the headers of a request.
 pub fn inject(headers: &mut HeaderMap) {
@@ -22,16 +25,19 @@ pub fn inject_map(headers: &mut BTreeMap<String, String>) {
     inject_into(&mut Map(headers));
 }
 
-/// Makes the trace in the headers of a request the parent of `span`.
+/// Makes the trace in the headers of a request the parent of `span`, which belongs to `service`.
+/// Without such a trace, `span` begins one.
 ///
 /// Call it before the span is entered or logged in: a span that has begun keeps its trace.
-pub fn set_parent(span: &Span, headers: &HeaderMap) {
-    set_parent_from(span, &HeadersRead(headers));
+pub fn set_parent(span: &Span, service: &str, headers: &HeaderMap) {
+    // A server's connections may spawn where no span is current: it has to say who it is.
+    set_parent_from(span, &service::context_of(service), &HeadersRead(headers));
 }
 
-/// Makes the trace in the headers of a message the parent of `span`, as [`set_parent`].
+/// Makes the trace in the headers of a message the parent of `span`, as [`set_parent`]. The span belongs
+/// to the service whose work this is.
 pub fn set_parent_from_map(span: &Span, headers: &BTreeMap<String, String>) {
-    set_parent_from(span, &MapRead(headers));
+    set_parent_from(span, &service::context(), &MapRead(headers));
 }
 
 /// Returns the id of the current span's trace, as 32 hexadecimal digits.
@@ -46,11 +52,8 @@ fn inject_into(carrier: &mut dyn Injector) {
     TraceContextPropagator::new().inject_context(&Span::current().context(), carrier);
 }
 
-fn set_parent_from(span: &Span, carrier: &dyn Extractor) {
-    let context = TraceContextPropagator::new().extract(carrier);
-    if !context.span().span_context().is_valid() {
-        return;
-    }
+fn set_parent_from(span: &Span, base: &Context, carrier: &dyn Extractor) {
+    let context = TraceContextPropagator::new().extract_with_context(base, carrier);
     if let Err(error) = span.set_parent(context) {
         tracing::debug!(%error, "span does not join the caller's trace");
     }

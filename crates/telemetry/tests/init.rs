@@ -8,6 +8,7 @@ fn starting_twice_succeeds_and_metrics_are_told() {
     let config = Config {
         format: Format::Json,
         filter: "off".to_owned(),
+        ..Config::default()
     };
     let guard = init(&config).unwrap();
     let second = init(&config).unwrap();
@@ -54,6 +55,7 @@ fn a_malformed_filter_is_refused() {
     let config = Config {
         format: Format::Json,
         filter: "backend=loud".to_owned(),
+        ..Config::default()
     };
     assert!(init(&config).is_err());
 }

@@ -8,7 +8,7 @@ use sutazai_auth::principal::Principal;
 use sutazai_messaging::{Delivery, Handler, Outcome};
 use sutazai_proto::tasks::v1::{EffectMode, TaskReleased, task_finished};
 use sutazai_resilience::{Backoff, Deadline};
-use sutazai_telemetry::{names, propagate};
+use sutazai_telemetry::names;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout},
@@ -47,7 +47,6 @@ impl Handler for Deliveries {
             task_id = released.task_id,
             task_type = released.r#type
         );
-        propagate::set_parent_from_map(&span, &delivery.headers);
         let again = || Outcome::Retry(AGAIN.delay(delivery.delivery_count + 1, &mut rand::rng()));
         match take(&self.0, released).instrument(span).await {
             Ok(true) => Outcome::Done,

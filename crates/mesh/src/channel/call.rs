@@ -7,13 +7,17 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use metrics::{counter, histogram};
-use sutazai_proto::{Coded, ErrorCode, status, to_status};
+use sutazai_proto::{
+    Coded, ErrorCode,
+    status::{self, grpc_code, grpc_name},
+    to_status,
+};
 use sutazai_resilience::{
     Deadline, Elapsed,
     breaker::{Open, Permit},
 };
 use sutazai_telemetry::{names, propagate};
-use tonic::{TimeoutExpired, body::Body};
+use tonic::{Code, TimeoutExpired, body::Body};
 use tower::ServiceExt;
 use tracing::{Instrument, Span, field, info_span};
 
@@ -39,13 +43,18 @@ struct Place {
 /// Makes a call, and answers with a status where it can not be made.
 pub(super) async fn call(pool: &Pool, mut request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
+    let method = request.uri().path().trim_start_matches('/');
     let span = info_span!(
         "mesh.call",
-        otel.kind = "client",
-        to = pool.to.as_str(),
-        method = request.uri().path(),
+        "otel.name" = method,
+        "otel.kind" = "client",
+        "otel.status_code" = field::Empty,
+        "rpc.system.name" = "grpc",
+        "rpc.method" = method,
+        "rpc.response.status_code" = field::Empty,
+        "server.address" = pool.to.as_str(),
+        "error.type" = field::Empty,
         instance = field::Empty,
-        outcome = field::Empty,
     );
     span.in_scope(|| propagate::inject(request.headers_mut()));
     let result = exchange(pool, request).instrument(span.clone()).await;
@@ -63,9 +72,19 @@ pub(super) async fn call(pool: &Pool, mut request: Request<Body>) -> Response<Bo
         }
     };
     let outcome = outcome.map_or_else(|| "ok".to_owned(), |code| code.to_string().to_lowercase());
-    span.record("outcome", outcome.as_str());
+    trace(&span, grpc_code(response.headers()));
     observe(pool, outcome, started.elapsed());
     response
+}
+
+/// Marks the span with the outcome; to a caller every other code is an error.
+fn trace(span: &Span, code: Code) {
+    let name = grpc_name(code);
+    span.record("rpc.response.status_code", name);
+    if code != Code::Ok {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", name);
+    }
 }
 
 fn observe(pool: &Pool, outcome: String, took: Duration) {

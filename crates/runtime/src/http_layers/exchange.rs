@@ -8,7 +8,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use sutazai_telemetry::names;
@@ -34,11 +34,16 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn begin(span: Span, method: &Method, endpoint: Option<&str>, path: &str) -> Self {
+    pub(super) fn begin(
+        span: Span,
+        method: &'static str,
+        endpoint: Option<&str>,
+        path: &str,
+    ) -> Self {
         Self {
             span,
             started: Instant::now(),
-            method: label(method),
+            method,
             endpoint: endpoint.unwrap_or(NO_ROUTE).to_owned(),
             path: path.to_owned(),
             status: None,
@@ -87,6 +92,17 @@ impl Exchange {
         metrics::counter!(names::API_ERRORS_TOTAL, &labels).increment(1);
     }
 
+    /// Marks the span as failed where the server is at fault, as the conventions ask for.
+    fn trace(&self, status: u16, error_type: Option<&str>) {
+        if self.status.is_some() {
+            self.span.record("http.response.status_code", status);
+        }
+        self.span.record("error.type", error_type);
+        if status >= 500 {
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+
     fn log(&self, status: u16, error_type: Option<&str>) {
         if PROBE_PATHS.contains(&self.endpoint.as_str()) {
             return;
@@ -132,6 +148,7 @@ impl Drop for Exchange {
         if let Some(error_type) = &error_type {
             self.count_error(error_type);
         }
+        self.trace(status, error_type.as_deref());
         self.log(status, error_type.as_deref());
     }
 }
@@ -142,20 +159,6 @@ fn error_type(status: Option<StatusCode>) -> String {
     text.unwrap_or("error")
         .to_lowercase()
         .replace([' ', '-', '\''], "_")
-}
-
-/// Bounds the label: a client may invent methods.
-fn label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
-    }
 }
 
 pin_project! {

@@ -5,16 +5,19 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_telemetry::propagate;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, field, info_span};
 
 use super::{
     RequestId,
     exchange::Exchange,
     problem::{About, complete},
 };
+
+/// Stands for every method that a client invents.
+const OTHER: &str = "OTHER";
 
 pub(super) async fn observe(
     State(service): State<ServiceName>,
@@ -26,17 +29,25 @@ pub(super) async fn observe(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
     let path = request.uri().path().to_owned();
-    // No parent here: the process's own span is in no request's trace.
+    let method = label(request.method());
+    // No parent here: a request is part of its caller's trace or begins one.
     let span = info_span!(
         parent: None,
         "http",
+        "otel.name" = span_name(method, route),
+        "otel.kind" = "server",
+        "otel.status_code" = field::Empty,
         service = service.as_str(),
         request_id = id.as_str(),
-        http.method = %request.method(),
-        http.route = route,
+        "http.request.method" = method,
+        "http.route" = route,
+        "http.response.status_code" = field::Empty,
+        "url.path" = path,
+        "url.scheme" = "http",
+        "error.type" = field::Empty,
     );
-    propagate::set_parent(&span, request.headers());
-    let mut exchange = Exchange::begin(span.clone(), request.method(), route, &path);
+    propagate::set_parent(&span, service.as_str(), request.headers());
+    let mut exchange = Exchange::begin(span.clone(), method, route, &path);
     let matched = route.is_some();
     async move {
         let response = next.run(request).await;
@@ -58,4 +69,25 @@ pub(super) async fn observe(
     }
     .instrument(span)
     .await
+}
+
+/// Names a span by method and route, whose number is bounded.
+fn span_name(method: &str, route: Option<&str>) -> String {
+    // The conventions' word for a method that is none of the standard's.
+    let method = if method == OTHER { "HTTP" } else { method };
+    route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
+}
+
+/// Bounds the methods: a client may invent some.
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => OTHER,
+    }
 }

@@ -7,8 +7,9 @@ use sutazai_mesh::{
     catalog::ServiceName,
     registry::{Instance, InstanceId, Registry},
 };
+use sutazai_telemetry::service_span;
 use tokio::net::TcpListener;
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, error};
 
 use super::{Addresses, Builder, RunError, builder::Work, running::Running};
 use crate::{admin::Standing, config::Base, grpc::Health, lifecycle::Shutdown, serve::Protocol};
@@ -52,7 +53,7 @@ impl Process {
     ///
     /// Fails when it did not get ready, when a task died, or when it was aborted.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), RunError> {
-        let span = info_span!("service", service = self.instance.service.as_str());
+        let span = service_span(self.instance.service.as_str());
         Box::pin(self.story(shutdown)).instrument(span).await
     }
 

@@ -110,6 +110,7 @@ async fn cfg_13_obs_01_a_request_is_counted_under_its_route() {
     let _guard = sutazai_telemetry::init(&sutazai_telemetry::Config {
         format: sutazai_telemetry::Format::Json,
         filter: "off".to_owned(),
+        ..sutazai_telemetry::Config::default()
     })
     .unwrap();
     let routes = Router::new()

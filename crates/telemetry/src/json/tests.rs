@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt};
 
 use super::*;
-use crate::init::{tracer_provider, traces, with_spans};
+use crate::{
+    init::{traces, with_spans},
+    traces::Tracer,
+};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -27,9 +30,8 @@ impl Write for Sink {
 fn lines_at(filter: &str, work: impl FnOnce()) -> Vec<Map<String, Value>> {
     let sink = Sink::default();
     let writer = sink.clone();
-    let provider = tracer_provider();
     let layers = JsonLines::new(move || writer.clone())
-        .and_then(traces(&provider))
+        .and_then(traces(Tracer::default()))
         .with_filter(with_spans(EnvFilter::new(filter)));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layers), work);
     let bytes = sink.0.lock().clone();
@@ -81,6 +83,19 @@ fn cfg_13_outside_of_spans_a_line_names_neither_service_nor_trace() {
         names,
         BTreeSet::from(["level", "message", "target", "timestamp"])
     );
+}
+
+#[test]
+fn cfg_13_a_service_outside_of_requests_is_in_no_trace() {
+    let lines = lines(|| {
+        let _service = crate::service_span("backend").entered();
+        tracing::info!("service is ready");
+        tracing::info_span!("round").in_scope(|| tracing::info!("a"));
+        tracing::info_span!("round").in_scope(|| tracing::info!("b"));
+    });
+    assert_eq!(lines[0]["service"], "backend");
+    assert!(!lines[0].contains_key("trace_id"), "{:?}", lines[0]);
+    assert_ne!(lines[1]["trace_id"], lines[2]["trace_id"]);
 }
 
 #[test]
@@ -136,7 +151,8 @@ fn cfg_13_an_event_can_not_forge_members_or_lines() {
 #[test]
 fn cfg_13_levels_are_per_target_and_spans_stay() {
     let lines = lines_at("warn,noisy=error,chatty=debug", || {
-        let _service = tracing::info_span!("service", service = "backend").entered();
+        let _service = crate::service_span("backend").entered();
+        let _request = tracing::info_span!("request").entered();
         tracing::info!("below the level");
         tracing::warn!(target: "noisy", "below the level of its target");
         tracing::debug!(target: "chatty", "shown");

@@ -2,14 +2,13 @@ use proptest::prelude::*;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::init::{tracer_provider, traces};
+use crate::{init::traces, traces::Tracer};
 
 const TRACEPARENT: &str = "traceparent";
 
 /// Runs `work` in a process that has spans but nobody who reads them.
 fn traced<T>(work: impl FnOnce() -> T) -> T {
-    let provider = tracer_provider();
-    let subscriber = tracing_subscriber::registry().with(traces(&provider));
+    let subscriber = tracing_subscriber::registry().with(traces(Tracer::default()));
     tracing::subscriber::with_default(subscriber, work)
 }
 
@@ -17,7 +16,7 @@ fn traced<T>(work: impl FnOnce() -> T) -> T {
 fn hop(headers: &HeaderMap) -> (Option<String>, HeaderMap) {
     traced(|| {
         let span = tracing::info_span!("server");
-        set_parent(&span, headers);
+        set_parent(&span, "backend", headers);
         span.in_scope(|| {
             let mut next = HeaderMap::new();
             inject(&mut next);

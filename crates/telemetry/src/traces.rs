@@ -1,0 +1,135 @@
+//! Where the spans of this process go, by the standard variables of OpenTelemetry.
+
+mod exporter;
+mod sampling;
+mod tracer;
+
+use std::time::Duration;
+
+pub use self::sampling::Sampling;
+pub(crate) use self::tracer::{Recorder, Tracer};
+
+/// How long finished spans gather before they are sent.
+const DELAY: Duration = Duration::from_secs(5);
+/// Where collectors listen by convention.
+const COLLECTOR: &str = "http://localhost:4317";
+
+/// What becomes of the spans of this process. By default they have ids and are passed on, and
+/// nothing is kept or sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Traces {
+    /// Who gets the spans.
+    pub export: Option<Export>,
+    /// Variables with values that can not be followed, in words for the log.
+    pub ignored: Vec<String>,
+}
+
+/// Spans go to a collector, over OTLP with gRPC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Export {
+    /// URL of the collector.
+    pub collector: String,
+    /// Which traces are sent.
+    pub sampling: Sampling,
+    /// How long finished spans gather before they are sent.
+    pub delay: Duration,
+    /// Name of all spans' service; without it each span is marked with its own.
+    pub service: Option<String>,
+    /// What is known about the process beside its service.
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Export {
+    /// Sends every trace to a collector.
+    pub fn to(collector: impl Into<String>) -> Self {
+        Self {
+            collector: collector.into(),
+            sampling: Sampling::default(),
+            delay: DELAY,
+            service: None,
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl Traces {
+    /// Reads `OTEL_*` variables. As their specification asks for, a value that can not be followed
+    /// is ignored, and told.
+    ///
+    /// Without `OTEL_TRACES_EXPORTER` and an endpoint nothing is exported: the specification's
+    /// default, a collector on this machine, would be asked in vain by most.
+    pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
+        let get = |name: &str| get(name).filter(|value| !value.is_empty());
+        let mut ignored = Vec::new();
+        if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Self::default();
+        }
+        let endpoint = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .or_else(|| get("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        let collector = match (get("OTEL_TRACES_EXPORTER").as_deref(), endpoint) {
+            (Some("none"), _) | (None, None) => return Self::default(),
+            (None | Some("otlp"), endpoint) => endpoint.unwrap_or_else(|| COLLECTOR.to_owned()),
+            (Some(other), _) => {
+                ignored.push(format!("OTEL_TRACES_EXPORTER={other} (known: otlp, none)"));
+                return Self {
+                    export: None,
+                    ignored,
+                };
+            }
+        };
+        let protocol = get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+            .or_else(|| get("OTEL_EXPORTER_OTLP_PROTOCOL"));
+        ignored.extend(
+            protocol
+                .filter(|protocol| protocol != "grpc")
+                .map(|other| format!("OTEL_EXPORTER_OTLP_PROTOCOL={other} (known: grpc)")),
+        );
+        let mut export = Export::to(collector);
+        if let Some(name) = get("OTEL_TRACES_SAMPLER") {
+            let argument = get("OTEL_TRACES_SAMPLER_ARG");
+            match Sampling::named(&name, argument.as_deref()) {
+                Some(sampling) => export.sampling = sampling,
+                None => ignored.push(format!(
+                    "OTEL_TRACES_SAMPLER={name} with OTEL_TRACES_SAMPLER_ARG={}",
+                    argument.unwrap_or_default()
+                )),
+            }
+        }
+        if let Some(text) = get("OTEL_BSP_SCHEDULE_DELAY") {
+            match text.parse() {
+                Ok(millis) => export.delay = Duration::from_millis(millis),
+                Err(_) => ignored.push(format!("OTEL_BSP_SCHEDULE_DELAY={text}")),
+            }
+        }
+        if let Some(text) = get("OTEL_RESOURCE_ATTRIBUTES") {
+            match attributes(&text) {
+                Some(attributes) => export.attributes = attributes,
+                None => ignored.push("OTEL_RESOURCE_ATTRIBUTES (expected name=value,…)".to_owned()),
+            }
+        }
+        let named = export
+            .attributes
+            .iter()
+            .find(|(name, _)| name == "service.name");
+        let named = named.map(|(_, value)| value.clone());
+        export.service = get("OTEL_SERVICE_NAME").or(named);
+        Self {
+            export: Some(export),
+            ignored,
+        }
+    }
+}
+
+/// Reads `name=value,name=value`.
+fn attributes(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
