@@ -9,6 +9,7 @@
 mod agents;
 mod automation;
 mod chat;
+mod deadline;
 mod doctor;
 mod drain;
 mod effects;

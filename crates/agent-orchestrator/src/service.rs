@@ -59,7 +59,12 @@ impl Config {
         let Parts {
             registry, broker, ..
         } = parts;
-        let mesh = Mesh::new(NAME, registry.clone(), breakers.clone());
+        let mesh = Mesh::balanced(
+            NAME,
+            registry.clone(),
+            breakers.clone(),
+            self.base.balancing.clone(),
+        );
 
         let agents = Agents::new(Store::new(database.clone()), registry.clone());
         let models = Models::new(mesh.clone(), identity.clone());

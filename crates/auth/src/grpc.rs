@@ -10,8 +10,10 @@ use axum::{
     response::Response,
 };
 use http::Extensions;
+use metrics::counter;
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_resilience::Deadline;
+use sutazai_telemetry::names;
 use tonic::Status;
 
 use crate::{
@@ -45,6 +47,12 @@ pub fn guard(identity: Identity) -> impl FnOnce(Router) -> Router + Send + 'stat
 async fn admit(State(identity): State<Identity>, mut request: Request, next: Next) -> Response {
     match judge(&identity, &request) {
         Ok(caller) => {
+            counter!(
+                names::MESH_CALLS_SERVED_TOTAL,
+                "from" => caller.service.as_str(),
+                "to" => identity.service().as_str(),
+            )
+            .increment(1);
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::Utc;
-use sutazai_mesh::catalog::ServiceName;
+use sutazai_mesh::{catalog::ServiceName, channel::ROUTING_KEY};
 use sutazai_resilience::Deadline;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
@@ -104,6 +104,10 @@ impl Identity {
         // Kept out of logs and of the compression table of the connection.
         authorization.set_sensitive(true);
         metadata.insert("authorization", authorization);
+        if let Some(principal) = on_behalf {
+            // Where a service is balanced by key, the calls for one user meet the same instance.
+            metadata.insert(ROUTING_KEY, ascii(&principal.subject)?);
+        }
         metadata.insert("grpc-timeout", ascii(&budget.to_grpc_timeout())?);
         Ok(())
     }

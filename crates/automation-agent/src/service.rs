@@ -42,7 +42,12 @@ impl Config {
     pub async fn build(self, parts: Parts) -> Result<Service, BuildError> {
         let identity = Identity::from_files(NAME, &self.service_key_file, &self.jwks_file)?;
         let breakers = parts.breakers.clone();
-        let mesh = Mesh::new(NAME, parts.registry.clone(), breakers.clone());
+        let mesh = Mesh::balanced(
+            NAME,
+            parts.registry.clone(),
+            breakers.clone(),
+            self.base.balancing.clone(),
+        );
         let models = Models::new(mesh.clone(), identity.clone());
         let agent: Arc<dyn Agent> = Arc::new(Planner::new(models, self.policy, self.slots));
 

@@ -105,10 +105,11 @@ impl Config {
             .ensure_admin(&self.admin_password, self.admin_api_key.as_ref())
             .await?;
 
-        let mesh = Mesh::new(
+        let mesh = Mesh::balanced(
             ServiceName::Backend,
             parts.registry.clone(),
             breakers.clone(),
+            self.base.balancing.clone(),
         );
         let peers = Peers::new(mesh, identity.clone());
         let conversations = Conversations::new(database.clone());

@@ -21,10 +21,15 @@ use crate::registry::{Instance, Registry};
 mod answer;
 mod balance;
 mod call;
+mod choice;
 mod error;
 mod member;
+mod outlier;
 mod pool;
+mod repeat;
 
+pub use balance::{InvalidStrategies, Strategies, Strategy};
+pub use call::ROUTING_KEY;
 pub use error::EdgeError;
 use member::Members;
 use pool::Pool;
@@ -36,6 +41,7 @@ pub struct Mesh(Arc<Shared>);
 struct Shared {
     from: ServiceName,
     registry: Arc<dyn Registry>,
+    strategies: Strategies,
     members: Arc<Members>,
     pools: Mutex<HashMap<ServiceName, Arc<Pool>>>,
 }
@@ -47,12 +53,24 @@ struct Shared {
 pub struct Edge(Arc<Pool>);
 
 impl Mesh {
-    /// Makes the mesh of one process, with a breaker for each instance it calls.
+    /// Makes the mesh of one process, with a breaker for each instance it calls; every service is
+    /// balanced by the default strategy.
     pub fn new(from: ServiceName, registry: Arc<dyn Registry>, breakers: Breakers) -> Self {
+        Self::balanced(from, registry, breakers, Strategies::default())
+    }
+
+    /// Makes the mesh of one process with a strategy for each service.
+    pub fn balanced(
+        from: ServiceName,
+        registry: Arc<dyn Registry>,
+        breakers: Breakers,
+        strategies: Strategies,
+    ) -> Self {
         let members = Arc::new(Members::new(breakers));
         Self(Arc::new(Shared {
             from,
             registry,
+            strategies,
             members,
             pools: Mutex::default(),
         }))
@@ -65,13 +83,16 @@ impl Mesh {
         let Shared {
             from,
             registry,
+            strategies,
             members,
             pools,
         } = &*self.0;
         let mut pools = pools.lock();
         let pool = pools.entry(to).or_insert_with(|| {
             let watch = registry.watch(to);
-            Arc::new(Pool::watching(*from, to, watch, Arc::clone(members)))
+            let near = registry.zone().map(str::to_owned);
+            let pool = Pool::watching(*from, to, watch, near, Arc::clone(members));
+            Arc::new(pool.balanced(strategies.of(to)))
         });
         Edge(Arc::clone(pool))
     }

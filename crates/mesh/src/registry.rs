@@ -52,6 +52,27 @@ pub struct Instance {
     pub meta: BTreeMap<String, String>,
 }
 
+impl Instance {
+    /// Name of the fact that tells its share of the calls, a number from 1 to 65535.
+    pub const WEIGHT: &str = "weight";
+    /// Name of the fact that tells which part of the network it is in.
+    pub const ZONE: &str = "zone";
+
+    /// Returns its share of the calls, compared with the others; 1 unless it says otherwise.
+    pub fn weight(&self) -> u32 {
+        let given = self
+            .meta
+            .get(Self::WEIGHT)
+            .and_then(|text| text.parse().ok());
+        given.map_or(1, |weight: u16| u32::from(weight.max(1)))
+    }
+
+    /// Returns which part of the network it is in, if it says so.
+    pub fn zone(&self) -> Option<&str> {
+        self.meta.get(Self::ZONE).map(String::as_str)
+    }
+}
+
 /// The list of live instances, shared by all processes of a platform.
 #[async_trait]
 pub trait Registry: Send + Sync + 'static {
@@ -69,6 +90,12 @@ pub trait Registry: Send + Sync + 'static {
     /// Returns how long others may take to see that an instance left.
     fn notice(&self) -> Duration {
         NOTICE
+    }
+
+    /// Returns which part of the network this process is in, if it is known: calls stay in it where
+    /// they can.
+    fn zone(&self) -> Option<&str> {
+        None
     }
 
     /// Returns the name of the implementation, for logs and diagnostics.

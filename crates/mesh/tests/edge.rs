@@ -4,20 +4,30 @@
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
+
 use sutazai_mesh::registry::{Lease, Registry, memory::MemoryRegistry};
 use sutazai_mesh::{Edge, Mesh, ServiceName};
+use sutazai_proto::agents::v1::{GetAgentRequest, agents_client::AgentsClient};
 use sutazai_proto::platform::v1::{BreakersRequest, diagnostics_client::DiagnosticsClient};
 use sutazai_proto::{Coded, ErrorCode, RemoteError};
 use sutazai_resilience::breaker::{Snapshot, State};
 use sutazai_resilience::{Breakers, Deadline};
 use sutazai_telemetry::{Config, propagate};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tracing::Instrument;
 
+#[path = "edge/outliers.rs"]
+mod outliers;
+#[path = "edge/retries.rs"]
+mod retries;
 #[path = "edge/server.rs"]
 mod server;
+#[path = "edge/strategies.rs"]
+mod strategies;
 
 use server::{HOLD, TestServer, UNAVAILABLE, UNKNOWN, dead_address, instance};
 
@@ -46,6 +56,10 @@ impl Caller {
         Self::of(ServiceName::Backend)
     }
 
+    fn agents(&self) -> AgentsClient<Edge> {
+        AgentsClient::new(self.mesh.channel(CALLEE))
+    }
+
     async fn register(&self, server: &TestServer, id: &str) -> Lease {
         self.registry
             .register(server.instance(id, CALLEE))
@@ -70,6 +84,13 @@ impl Caller {
 fn ask(what: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: what.to_owned(),
+    }
+}
+
+/// Asks an idempotent call.
+fn get(what: &str) -> GetAgentRequest {
+    GetAgentRequest {
+        name: what.to_owned(),
     }
 }
 
@@ -260,6 +281,35 @@ async fn cb_03_the_breaker_of_the_failing_member_opens() {
     let _other = caller.register(&other, "other").await;
     client.check(ask("")).await.unwrap();
     assert_eq!(other.calls(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cb_04_a_thousand_callers_at_reopening_make_one_call() {
+    let (caller, server) = (Caller::backend(), TestServer::start());
+    let _lease = caller.register(&server, "one").await;
+    let mut client = caller.client();
+    for _ in 0..5 {
+        client.check(ask(UNAVAILABLE)).await.unwrap_err();
+    }
+    assert_eq!(caller.breaker("one").state, State::Open);
+    until(|| caller.breaker("one").next_try_in == Some(Duration::ZERO)).await;
+
+    let mut callers = JoinSet::new();
+    for _ in 0..1_000 {
+        let mut client = client.clone();
+        callers.spawn(async move { client.check(ask(HOLD)).await });
+    }
+    // The probe is held until all others have been refused.
+    for _ in 1..1_000 {
+        let refused = timeout(PATIENCE, callers.join_next()).await.unwrap();
+        let status = refused.unwrap().unwrap().unwrap_err();
+        assert_eq!(code_and_reason(status).1, "breaker_open");
+    }
+    assert_eq!(server.calls(), 6);
+    server.open_gate(1);
+    let probe = timeout(PATIENCE, callers.join_next()).await.unwrap();
+    probe.unwrap().unwrap().unwrap();
+    assert_eq!(caller.breaker("one").state, State::Closed);
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 
 pub mod code;
 pub mod events;
+pub mod idempotency;
 pub mod ids;
 pub mod problem;
 pub mod producers;
 pub mod status;
 
 pub use code::{Coded, Details, ErrorCode, Violation};
+pub use idempotency::is_idempotent;
 pub use problem::Problem;
 pub use status::{RemoteError, to_status};
 

@@ -4,8 +4,10 @@ pub mod backoff;
 pub mod breaker;
 pub mod deadline;
 pub mod registry;
+pub mod retry_budget;
 
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use deadline::{Deadline, Elapsed};
 pub use registry::Breakers;
+pub use retry_budget::RetryBudget;

@@ -61,6 +61,10 @@ metrics! {
     CACHE_LOCAL_BYTES = Gauge "cache_local_bytes" [] "Weight of the cache's local level.";
     MESH_CALLS_TOTAL = Counter "mesh_calls_total" ["from", "to", "outcome"] "Calls from service to service.";
     MESH_CALL_DURATION_SECONDS = Histogram "mesh_call_duration_seconds" ["from", "to"] "Time of a call from service to service until its first answer.";
+    MESH_CALLS_SERVED_TOTAL = Counter "mesh_calls_served_total" ["from", "to"] "Calls from service to service as the callee saw them, whatever way they came.";
+    MESH_CONNECTIONS_TOTAL = Counter "mesh_connections_total" ["to"] "Connections opened to instances of a service; the calls share them.";
+    MESH_EJECTIONS_TOTAL = Counter "mesh_ejections_total" ["from", "to"] "Instances that were left out of the choice for their faults.";
+    MESH_RETRIES_TOTAL = Counter "mesh_retries_total" ["from", "to", "outcome"] "Further tries of idempotent calls: made, or refused because the budget was spent.";
     HTTP_CLIENT_REQUESTS_TOTAL = Counter "http_client_requests_total" ["client", "outcome"] "HTTP requests sent to foreign systems.";
     MESSAGES_PUBLISHED_TOTAL = Counter "messages_published_total" ["exchange", "outcome"] "Messages given to the broker.";
     MESSAGES_CONSUMED_TOTAL = Counter "messages_consumed_total" ["queue", "outcome"] "Messages taken from the broker, by the decision about them.";

@@ -23,12 +23,15 @@ use tracing::{Instrument, Span, field, info_span};
 
 use super::EdgeError;
 use super::answer::{self, Answer};
-use super::balance;
+use super::choice::Choice;
 use super::member::{Connection, InFlight};
 use super::pool::Pool;
+use super::repeat::Outgoing;
 
 /// Header with the time that is left for a call.
-const GRPC_TIMEOUT: &str = "grpc-timeout";
+pub(super) const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// Header by which the strategy `consistent_hash` keeps calls together.
+pub const ROUTING_KEY: &str = "x-routing-key";
 /// How long a call may take whose caller set no time.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -94,6 +97,7 @@ fn observe(pool: &Pool, outcome: String, took: Duration) {
     histogram!(names::MESH_CALL_DURATION_SECONDS, "from" => from, "to" => to).record(took);
 }
 
+/// Makes the call, and again on another instance where that can help and is allowed.
 async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Body>, EdgeError> {
     pool.permits(request.uri().path())?;
     let deadline = deadline(request.headers_mut());
@@ -101,13 +105,69 @@ async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Bo
         // Nobody was asked, so nobody is to blame.
         return Err(EdgeError::DeadlineExceeded(pool.to));
     }
-    let place = find_place(pool, deadline).await?;
+    let mut choice = pool.choice(request.headers().get(ROUTING_KEY).cloned());
+    let late = |_| EdgeError::DeadlineExceeded(pool.to);
+    let mut outgoing = Outgoing::of(request, deadline).await.map_err(late)?;
+    pool.budget.call();
+    let mut last = None;
+    while let Some(request) = outgoing.next(deadline) {
+        let place = match find_place(pool, &mut choice, deadline).await {
+            Ok(place) => place,
+            // What the first one said tells more than that there is no second.
+            Err(refusal) => return last.unwrap_or(Err(refusal)),
+        };
+        let outcome = try_on(pool, place, deadline, request).await;
+        let again = is_worth_repeating(&outcome)
+            && outgoing.can_repeat()
+            && !choice.is_empty()
+            && !deadline.is_over();
+        if !again || !leave_to_retry(pool) {
+            return outcome;
+        }
+        last = Some(outcome);
+    }
+    last.unwrap_or(Err(EdgeError::NoLiveInstance(pool.to)))
+}
+
+/// Tells whether another instance may do better: the answer was lost, or this one is not available.
+///
+/// One that says when to come back wants to be left alone, whoever asks.
+fn is_worth_repeating(outcome: &Result<Response<Body>, EdgeError>) -> bool {
+    match outcome {
+        Ok(response) => answer::first_error(response).is_some_and(|error| {
+            error.code() == ErrorCode::Unavailable && error.details().retry_after.is_none()
+        }),
+        Err(error) => matches!(error, EdgeError::Lost { .. }),
+    }
+}
+
+fn leave_to_retry(pool: &Pool) -> bool {
+    let allowed = pool.budget.try_retry();
+    let outcome = if allowed { "made" } else { "over_budget" };
+    let (from, to) = (pool.from.as_str(), pool.to.as_str());
+    counter!(names::MESH_RETRIES_TOTAL, "from" => from, "to" => to, "outcome" => outcome)
+        .increment(1);
+    allowed
+}
+
+/// Sends the request to one instance, and notes what its answer says about it.
+async fn try_on(
+    pool: &Pool,
+    place: Place,
+    deadline: Deadline,
+    request: Request<Body>,
+) -> Result<Response<Body>, EdgeError> {
     let member = place.in_flight.member();
     match deadline.run(place.channel.oneshot(request)).await {
         Ok(Ok(response)) => {
+            let error = answer::first_error(&response);
+            match &error {
+                Some(error) if error.code().policy().http.is_server_error() => pool.fault(member),
+                _ => member.outlier().good(),
+            }
             // An instance that reports in the platform's own words is well: its trouble lies behind it,
             // and there its own breakers stand.
-            match answer::first_error(&response) {
+            match error {
                 Some(error) if !error.is_from_platform() && error.code().policy().trips_breaker => {
                     place
                         .permit
@@ -120,6 +180,7 @@ async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Bo
         }
         Ok(Err(error)) if !is_timeout(&error) => {
             member.give_up(&place.connection);
+            pool.fault(member);
             let error = EdgeError::Lost {
                 instance: member.id().clone(),
                 source: error,
@@ -128,6 +189,7 @@ async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Bo
             Err(error)
         }
         Ok(Err(_)) | Err(Elapsed) => {
+            pool.fault(member);
             let error = EdgeError::DeadlineExceeded(pool.to);
             place.permit.failure(&error.to_string());
             Err(error)
@@ -136,10 +198,13 @@ async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Bo
 }
 
 /// Asks one member after the other until one can be connected to; nothing is sent before that.
-async fn find_place(pool: &Pool, deadline: Deadline) -> Result<Place, EdgeError> {
-    let mut candidates = pool.members();
+async fn find_place(
+    pool: &Pool,
+    choice: &mut Choice,
+    deadline: Deadline,
+) -> Result<Place, EdgeError> {
     let mut refusal = EdgeError::NoLiveInstance(pool.to);
-    while let Some(member) = balance::draw(&mut candidates) {
+    while let Some(member) = choice.next() {
         let permit = match member.breaker().permit() {
             Ok(permit) => permit,
             Err(open) => {
@@ -161,6 +226,7 @@ async fn find_place(pool: &Pool, deadline: Deadline) -> Result<Place, EdgeError>
             }
             Ok(Err(source)) => {
                 member.give_up(&connection);
+                pool.fault(&member);
                 refusal = EdgeError::Unreachable {
                     instance: member.id().clone(),
                     source,
@@ -168,6 +234,7 @@ async fn find_place(pool: &Pool, deadline: Deadline) -> Result<Place, EdgeError>
                 permit.failure(&status::chain(&refusal));
             }
             Err(Elapsed) => {
+                pool.fault(&member);
                 let error = EdgeError::DeadlineExceeded(pool.to);
                 permit.failure(&error.to_string());
                 return Err(error);

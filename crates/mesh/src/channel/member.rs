@@ -14,10 +14,14 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use metrics::counter;
 use parking_lot::Mutex;
 use sutazai_resilience::{Breaker, Breakers};
+use sutazai_telemetry::names;
 use tonic::transport::{Channel, Endpoint, Error};
 
+use super::outlier::Outlier;
+use crate::catalog::ServiceName;
 use crate::registry::{Instance, InstanceId};
 
 /// How long opening a connection may take.
@@ -39,10 +43,12 @@ pub(super) struct Members {
 /// One instance as a callee.
 pub(super) struct Member {
     id: InstanceId,
+    service: ServiceName,
     address: SocketAddr,
     breaker: Breaker,
     connection: Mutex<Option<Connection>>,
     in_flight: AtomicUsize,
+    outlier: Outlier,
     members: Arc<Members>,
 }
 
@@ -68,10 +74,12 @@ impl Members {
         }
         let member = Arc::new(Member {
             id: instance.id.clone(),
+            service: instance.service,
             address: instance.grpc,
             breaker: self.breakers.get(&breaker_name(&instance.id)),
             connection: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            outlier: Outlier::default(),
             members: Arc::clone(self),
         });
         known.insert(
@@ -91,6 +99,10 @@ impl Member {
         &self.breaker
     }
 
+    pub(super) fn outlier(&self) -> &Outlier {
+        &self.outlier
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -104,6 +116,7 @@ impl Member {
     pub(super) fn connection(&self) -> Connection {
         let mut slot = self.connection.lock();
         slot.get_or_insert_with(|| {
+            counter!(names::MESH_CONNECTIONS_TOTAL, "to" => self.service.as_str()).increment(1);
             open(self.address)
                 .map(|r| r.map_err(Arc::new))
                 .boxed()
@@ -177,7 +190,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::catalog::ServiceName;
 
     fn instance(port: u16) -> Instance {
         Instance {

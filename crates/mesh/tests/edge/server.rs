@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,6 +14,12 @@ use std::{
 use parking_lot::Mutex;
 use sutazai_mesh::ServiceName;
 use sutazai_mesh::registry::{Instance, InstanceId};
+use sutazai_proto::agents::v1::{
+    Agent, AnnounceRequest, AnnounceResponse, GetAgentRequest, ListAgentsRequest,
+    ListAgentsResponse,
+    agents_server::{Agents, AgentsServer},
+};
+use sutazai_proto::{ErrorCode, RemoteError, to_status};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Server};
@@ -34,6 +40,8 @@ pub(crate) const UNKNOWN: &str = "unknown";
 #[derive(Default)]
 pub(crate) struct Inside {
     calls: AtomicUsize,
+    /// Whether it answers everything with `UNAVAILABLE`, in the platform's own words.
+    ill: AtomicBool,
     gate: Option<Semaphore>,
     metadata: Mutex<Option<MetadataMap>>,
 }
@@ -61,11 +69,13 @@ impl TestServer {
             gate: Some(Semaphore::new(0)),
             ..Inside::default()
         });
-        let service = HealthServer::new(Service(Arc::clone(&inside)));
+        let health = HealthServer::new(Service(Arc::clone(&inside)));
+        let agents = AgentsServer::new(Service(Arc::clone(&inside)));
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
             Server::builder()
-                .add_service(service)
+                .add_service(health)
+                .add_service(agents)
                 .serve_with_incoming(incoming)
                 .await
         });
@@ -83,6 +93,11 @@ impl TestServer {
 
     pub(crate) fn calls(&self) -> usize {
         self.inside.calls.load(Ordering::SeqCst)
+    }
+
+    /// Answers everything with `UNAVAILABLE` from now on, or no longer.
+    pub(crate) fn set_ill(&self, ill: bool) {
+        self.inside.ill.store(ill, Ordering::SeqCst);
     }
 
     /// Lets this many calls go that are held, now or later.
@@ -161,20 +176,34 @@ impl Inside {
     }
 }
 
+impl Service {
+    /// Does what a request asks for.
+    async fn obey(&self, metadata: &MetadataMap, what: &str) -> Result<(), Status> {
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
+        *self.0.metadata.lock() = Some(metadata.clone());
+        if self.0.ill.load(Ordering::SeqCst) {
+            let error = RemoteError::new(ErrorCode::Unavailable, "ill", "as it was told");
+            return Err(to_status(&error));
+        }
+        match what {
+            HOLD => self.0.held().await,
+            UNAVAILABLE => return Err(Status::unavailable("on request")),
+            UNKNOWN => return Err(Status::not_found("on request")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Its calls are not idempotent, as far as the contracts say.
 #[tonic::async_trait]
 impl Health for Service {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        self.0.calls.fetch_add(1, Ordering::SeqCst);
-        *self.0.metadata.lock() = Some(request.metadata().clone());
-        match request.into_inner().service.as_str() {
-            HOLD => self.0.held().await,
-            UNAVAILABLE => return Err(Status::unavailable("on request")),
-            UNKNOWN => return Err(Status::not_found("on request")),
-            _ => {}
-        }
+        let what = &request.get_ref().service;
+        self.obey(request.metadata(), what).await?;
         Ok(Response::new(serving()))
     }
 
@@ -197,5 +226,38 @@ impl Health for Service {
             }
         });
         Ok(Response::new(Box::pin(gated)))
+    }
+}
+
+/// Its calls are idempotent.
+#[tonic::async_trait]
+impl Agents for Service {
+    async fn get_agent(
+        &self,
+        request: Request<GetAgentRequest>,
+    ) -> Result<Response<Agent>, Status> {
+        let what = &request.get_ref().name;
+        self.obey(request.metadata(), what).await?;
+        Ok(Response::new(Agent {
+            // So that a caller sees whether its whole request arrived.
+            version: what.len().to_string(),
+            ..Agent::default()
+        }))
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<ListAgentsRequest>,
+    ) -> Result<Response<ListAgentsResponse>, Status> {
+        self.obey(request.metadata(), "").await?;
+        Ok(Response::new(ListAgentsResponse::default()))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<AnnounceRequest>,
+    ) -> Result<Response<AnnounceResponse>, Status> {
+        self.obey(request.metadata(), "").await?;
+        Ok(Response::new(AnnounceResponse::default()))
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sutazai_mesh::catalog::ServiceName;
+use sutazai_mesh::{catalog::ServiceName, channel::Strategies};
 
 use super::{Advertise, Profile, Reader};
 
@@ -25,6 +25,8 @@ pub struct Base {
     pub grpc_listen: SocketAddr,
     /// Address that others reach it under, when it listens on every interface.
     pub advertise: Option<Advertise>,
+    /// How the instances of other services are chosen.
+    pub balancing: Strategies,
     /// How long open requests may go on after the stop began.
     pub drain_grace: Duration,
     /// How long it still accepts after leaving the registry, until watchers have seen that; as long
@@ -63,6 +65,12 @@ impl Base {
                 "is required where HTTP_LISTEN or GRPC_LISTEN is every interface",
             );
         }
+        let balancing = reader.or(
+            "MESH_BALANCING",
+            "how instances are chosen, as service=strategy with commas between; power_of_two where a \
+             service is not named, else round_robin, weighted, random or consistent_hash",
+            Strategies::default(),
+        );
         let drain_grace = reader.seconds(
             "DRAIN_GRACE_SECONDS",
             "seconds that open requests may go on after the stop began",
@@ -77,6 +85,7 @@ impl Base {
             http_listen,
             grpc_listen,
             advertise,
+            balancing,
             drain_grace,
             deregister_pause,
         })

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use sutazai_mesh::{
     catalog::ServiceName,
+    channel::Strategies,
     registry::{Registry, memory::MemoryRegistry},
 };
 use sutazai_runtime::{
@@ -49,6 +50,7 @@ pub(crate) fn base(grace: Duration) -> Base {
         http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         grpc_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         advertise: None,
+        balancing: Strategies::default(),
         drain_grace: grace,
         deregister_pause: None,
     }
