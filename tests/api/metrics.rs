@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use sutazai_cli::configuration::SERVICES;
+use sutazai_mesh::catalog::ServiceName;
 use sutazai_telemetry::names::{ALL, Kind};
 use system_tests::{Stage, eventually};
 
@@ -127,6 +128,9 @@ const PROMISED: [(&str, &[(&str, &str)]); 9] = [
 async fn obs_01_every_service_shows_the_promised_metrics_after_traffic() {
     let stage = Stage::shared().await;
     traffic(stage).await;
+    // A connection to the backend that stays open, whoever else has one.
+    let open = stage.stranger();
+    open.get("/livez").await;
     for service in SERVICES {
         let client = stage.http(service);
         // A request is counted when its answer has ended, which may be a moment later.
@@ -145,6 +149,42 @@ async fn obs_01_every_service_shows_the_promised_metrics_after_traffic() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn msh_09_every_call_that_a_service_serves_came_through_the_mesh() {
+    let stage = Stage::shared().await;
+    traffic(stage).await;
+    // A call is counted by its caller once the answer has begun: some are on their way.
+    eventually("a mesh that carries every call", async || {
+        let text = stage.http(ServiceName::Backend).get("/metrics").await.text;
+        let (edges, share) = coverage(&samples(&text));
+        (edges >= 6 && share >= 0.95).then_some(())
+    })
+    .await;
+}
+
+/// Returns how many edges carried calls, and the share of the calls that the mesh knows of those that
+/// the callees counted by themselves: one on another way would be missing for good.
+fn coverage(samples: &[Sample]) -> (usize, f64) {
+    let total = |name: &str, from: &str, to: &str| -> f64 {
+        let edge = [("from", from), ("to", to)];
+        let edge = samples
+            .iter()
+            .filter(|sample| sample.name == name && sample.has(&edge));
+        edge.map(|sample| sample.value).sum()
+    };
+    let (mut edges, mut covered, mut served) = (0, 0.0, 0.0);
+    for from in SERVICES {
+        for to in SERVICES {
+            let (from, to) = (from.as_str(), to.as_str());
+            let arrived = total("mesh_calls_served_total", from, to);
+            edges += usize::from(arrived > 0.0);
+            served += arrived;
+            covered += total("mesh_calls_total", from, to).min(arrived);
+        }
+    }
+    (edges, covered / served)
 }
 
 #[tokio::test]
