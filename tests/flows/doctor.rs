@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sutazai_cli::doctor::{Report, Row};
 use sutazai_mesh::{
     catalog::ServiceName,
-    registry::{Instance, Lease, Registry, RegistryError, Watch, memory::MemoryRegistry},
+    registry::{Foreign, Instance, Lease, Registry, RegistryError, Watch, memory::MemoryRegistry},
 };
 use sutazai_messaging::{
     Broker, BrokerError, Consumer, Handler,
@@ -228,6 +228,10 @@ impl Registry for Breakable<MemoryRegistry> {
 
     fn watch(&self, service: ServiceName) -> Watch {
         self.inner.watch(service)
+    }
+
+    fn watch_foreign(&self, service: &str) -> Watch<Foreign> {
+        self.inner.watch_foreign(service)
     }
 
     fn kind(&self) -> &'static str {

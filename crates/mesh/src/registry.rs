@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::catalog::ServiceName;
 
+pub mod consul;
 pub mod memory;
 
 /// Time for watchers in other processes to see a change.
@@ -73,6 +74,19 @@ impl Instance {
     }
 }
 
+/// One running instance of a service that is not ours, such as a node that runs models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its unique id.
+    pub id: InstanceId,
+    /// Name or address of its host.
+    pub host: String,
+    /// Where it listens there.
+    pub port: u16,
+    /// What its owner says about it, for example `weight` and `zone`.
+    pub meta: BTreeMap<String, String>,
+}
+
 /// The list of live instances, shared by all processes of a platform.
 #[async_trait]
 pub trait Registry: Send + Sync + 'static {
@@ -86,6 +100,9 @@ pub trait Registry: Send + Sync + 'static {
 
     /// Follows the live instances of a service, from now on.
     fn watch(&self, service: ServiceName) -> Watch;
+
+    /// Follows the live instances of a service that is not ours, by its name.
+    fn watch_foreign(&self, service: &str) -> Watch<Foreign>;
 
     /// Returns how long others may take to see that an instance left.
     fn notice(&self) -> Duration {
@@ -165,16 +182,16 @@ impl Drop for Lease {
 
 /// The live instances of one service, kept up to date.
 #[derive(Clone, Debug)]
-pub struct Watch(watch::Receiver<Arc<[Instance]>>);
+pub struct Watch<T = Instance>(watch::Receiver<Arc<[T]>>);
 
-impl Watch {
+impl<T> Watch<T> {
     /// Makes one from the channel that a registry feeds.
-    pub fn new(instances: watch::Receiver<Arc<[Instance]>>) -> Self {
+    pub fn new(instances: watch::Receiver<Arc<[T]>>) -> Self {
         Self(instances)
     }
 
     /// Returns the instances known now; the last known ones when the registry is gone.
-    pub fn current(&self) -> Arc<[Instance]> {
+    pub fn current(&self) -> Arc<[T]> {
         Arc::clone(&self.0.borrow())
     }
 

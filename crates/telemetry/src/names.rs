@@ -66,6 +66,11 @@ metrics! {
     MESH_EJECTIONS_TOTAL = Counter "mesh_ejections_total" ["from", "to"] "Instances that were left out of the choice for their faults.";
     MESH_RETRIES_TOTAL = Counter "mesh_retries_total" ["from", "to", "outcome"] "Further tries of idempotent calls: made, or refused because the budget was spent.";
     HTTP_CLIENT_REQUESTS_TOTAL = Counter "http_client_requests_total" ["client", "outcome"] "HTTP requests sent to foreign systems.";
+    REGISTRY_REQUESTS_TOTAL = Counter "registry_requests_total" ["request", "outcome"] "Requests sent to Consul.";
+    REGISTRY_REGISTRATION_SECONDS = Histogram "registry_registration_seconds" ["registry"] "Time to enter an instance into the registry.";
+    REGISTRY_CONNECTED = Gauge "registry_connected" ["service"] "Whether Consul answered the last query about a service.";
+    REGISTRY_INDEX = Gauge "registry_index" ["service"] "Index of Consul's last answer about a service.";
+    REGISTRY_LIST_AGE_SECONDS = Gauge "registry_list_age_seconds" ["service"] "Age of the list of a service's instances at the last query.";
     MESSAGES_PUBLISHED_TOTAL = Counter "messages_published_total" ["exchange", "outcome"] "Messages given to the broker.";
     MESSAGES_CONSUMED_TOTAL = Counter "messages_consumed_total" ["queue", "outcome"] "Messages taken from the broker, by the decision about them.";
     BROKER_CONNECTED = Gauge "broker_connected" ["connection"] "1 while a connection to the broker stands, one for each direction.";

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
 
+pub mod consul;
 pub mod ollama;
 pub mod otlp;

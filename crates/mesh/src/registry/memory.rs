@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Instance, InstanceId, Lease, LeaseCloser, Registry, RegistryError, Watch};
+use super::{Foreign, Instance, InstanceId, Lease, LeaseCloser, Registry, RegistryError, Watch};
 use crate::catalog::ServiceName;
 
 /// Keeps the instances of one process in memory.
@@ -22,6 +22,7 @@ pub struct MemoryRegistry {
 #[derive(Debug, Default)]
 struct Entries {
     services: HashMap<ServiceName, watch::Sender<Arc<[Instance]>>>,
+    foreign: HashMap<String, watch::Sender<Arc<[Foreign]>>>,
     /// Which registration an id belongs to, so that the lease of a replaced entry removes nothing.
     registrations: HashMap<InstanceId, u64>,
     last_registration: u64,
@@ -39,9 +40,22 @@ impl MemoryRegistry {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Says which instances a service that is not ours has; nobody else can enter them here.
+    pub fn set_foreign(&self, service: &str, instances: Vec<Foreign>) {
+        let mut entries = self.entries.lock();
+        entries.foreign(service).send_replace(instances.into());
+    }
 }
 
 impl Entries {
+    fn foreign(&mut self, service: &str) -> &watch::Sender<Arc<[Foreign]>> {
+        let services = &mut self.foreign;
+        services
+            .entry(service.to_owned())
+            .or_insert_with(|| watch::Sender::new(Arc::default()))
+    }
+
     fn sender(&mut self, service: ServiceName) -> &watch::Sender<Arc<[Instance]>> {
         self.services
             .entry(service)
@@ -110,6 +124,10 @@ impl Registry for MemoryRegistry {
     /// Its watchers are told before it answers.
     fn notice(&self) -> Duration {
         Duration::ZERO
+    }
+
+    fn watch_foreign(&self, service: &str) -> Watch<Foreign> {
+        Watch::new(self.entries.lock().foreign(service).subscribe())
     }
 
     fn kind(&self) -> &'static str {

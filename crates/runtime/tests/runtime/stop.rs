@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use sutazai_mesh::{
     catalog::ServiceName,
     registry::{
-        Instance, Lease, LeaseCloser, Registry, RegistryError, Watch, memory::MemoryRegistry,
+        Foreign, Instance, Lease, LeaseCloser, Registry, RegistryError, Watch,
+        memory::MemoryRegistry,
     },
 };
 use sutazai_messaging::Consumer;
@@ -78,6 +79,10 @@ impl Registry for Recording {
 
     fn watch(&self, service: ServiceName) -> Watch {
         self.inner.watch(service)
+    }
+
+    fn watch_foreign(&self, service: &str) -> Watch<Foreign> {
+        self.inner.watch_foreign(service)
     }
 
     fn kind(&self) -> &'static str {

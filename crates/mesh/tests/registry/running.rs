@@ -1,0 +1,124 @@
+//! An instance that answers at both doors, until it is told otherwise or dies.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sutazai_mesh::ServiceName;
+use sutazai_mesh::registry::{Instance, InstanceId};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    runtime::Runtime,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// Has threads of its own: its sockets go when they do.
+pub(crate) struct Running {
+    pub(crate) instance: Instance,
+    ready: Arc<AtomicBool>,
+    health: HealthReporter,
+    runtime: Option<Runtime>,
+}
+
+impl Running {
+    pub(crate) fn start(id: &str, service: ServiceName) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (health, health_service) = tonic_health::server::health_reporter();
+        let (grpc, grpc_address) = listener();
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(grpc).unwrap());
+            Server::builder()
+                .add_service(health_service)
+                .serve_with_incoming(incoming)
+                .await
+        });
+        let (http, http_address) = listener();
+        let ready = Arc::new(AtomicBool::new(true));
+        runtime.spawn(answer(http, Arc::clone(&ready)));
+        let instance = Instance {
+            id: InstanceId::new(id),
+            service,
+            grpc: grpc_address,
+            http: Some(http_address),
+            version: "0.1.0".to_owned(),
+            meta: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
+        };
+        Self {
+            instance,
+            ready,
+            health,
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Says at both doors that it is not ready, as a service does before it leaves.
+    pub(crate) async fn not_ready(&self) {
+        self.ready.store(false, Ordering::SeqCst);
+        let status = ServingStatus::NotServing;
+        self.health.set_service_status("", status).await;
+    }
+
+    /// Ends it as `kill -9` does: ports and connections close, nobody says goodbye.
+    pub(crate) fn kill(mut self) {
+        self.end();
+        let died = (0..2_000).any(|_| {
+            let refused = std::net::TcpStream::connect(self.instance.grpc).is_err();
+            if !refused {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            refused
+        });
+        assert!(died, "the port of a dead instance still answers");
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn listener() -> (StdListener, SocketAddr) {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Answers every request as `/readyz` does.
+async fn answer(listener: StdListener, ready: Arc<AtomicBool>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let status = if ready.load(Ordering::SeqCst) {
+            "200 OK"
+        } else {
+            "503 Service Unavailable"
+        };
+        tokio::spawn(async move {
+            let mut head = [0; 2048];
+            let _ = stream.read(&mut head).await;
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+    }
+}
