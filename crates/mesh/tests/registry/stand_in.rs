@@ -192,7 +192,11 @@ impl Scene {
     /// Another instance is seen: the watch lives.
     async fn follows(&mut self) {
         let other = Running::start("backend-2", BACKEND);
-        let lease = self.registry.register(other.instance.clone()).await.unwrap();
+        let lease = self
+            .registry
+            .register(other.instance.clone())
+            .await
+            .unwrap();
         shows(&mut self.watch, &[&self.running.instance, &other.instance]).await;
         lease.close().await.unwrap();
         shows(&mut self.watch, &[&self.running.instance]).await;
@@ -215,7 +219,10 @@ async fn msh_03_errors_keep_the_last_list_and_are_asked_about_ever_more_slowly()
     assert!(queries <= 10, "{queries} queries in 3 s");
     assert_eq!(scene.watch.current().len(), 1);
     let ping = scene.registry.ping().await;
-    assert!(matches!(ping, Err(RegistryError::Unavailable { .. })), "{ping:?}");
+    assert!(
+        matches!(ping, Err(RegistryError::Unavailable { .. })),
+        "{ping:?}"
+    );
 
     scene.fake.set_faults(Faults::default());
     scene.failure_is(false).await;
@@ -248,7 +255,12 @@ async fn msh_03_an_empty_list_is_not_believed_while_the_instance_answers() {
     });
     sleep(Duration::from_millis(2_500)).await;
     assert_eq!(scene.watch.current().len(), 1, "it still answers");
-    let Scene { running, mut watch, registry: _registry, fake: _fake } = scene;
+    let Scene {
+        running,
+        mut watch,
+        registry: _registry,
+        fake: _fake,
+    } = scene;
     running.kill();
     shows(&mut watch, &[]).await;
 }
@@ -277,13 +289,29 @@ async fn msh_03_a_slow_consul_keeps_nobody_waiting() {
     let began = Instant::now();
     assert_eq!(scene.registry.watch(BACKEND).current().len(), 1);
     let other = Running::start("backend-2", BACKEND);
-    let lease = scene.registry.register(other.instance.clone()).await.unwrap();
+    let lease = scene
+        .registry
+        .register(other.instance.clone())
+        .await
+        .unwrap();
     let ping = scene.registry.ping().await;
-    assert!(matches!(ping, Err(RegistryError::Unavailable { .. })), "{ping:?}");
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(
+        matches!(ping, Err(RegistryError::Unavailable { .. })),
+        "{ping:?}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
 
     scene.fake.set_faults(Faults::default());
-    let Scene { mut watch, running, registry: _registry, fake: _fake } = scene;
+    let Scene {
+        mut watch,
+        running,
+        registry: _registry,
+        fake: _fake,
+    } = scene;
     shows(&mut watch, &[&running.instance, &other.instance]).await;
     lease.close().await.unwrap();
 }

@@ -82,7 +82,10 @@ impl Catalogue {
         let of_service = of_service.filter(|(_, body)| body["Name"] == service);
         let entry = |(id, body): (&String, &Value)| {
             let checks = checks(body);
-            let checks: Vec<_> = checks.iter().map(|check| check_of(id, body, check)).collect();
+            let checks: Vec<_> = checks
+                .iter()
+                .map(|check| check_of(id, body, check))
+                .collect();
             json!({
                 "Node": {"Node": NODE, "Address": ADDRESS, "Datacenter": "dc1"},
                 "Service": shown(id, body),
@@ -123,7 +126,9 @@ fn shown(id: &str, body: &Value) -> Value {
 }
 
 fn checks(body: &Value) -> Vec<Value> {
-    let one = [&body["Check"]].into_iter().filter(|check| check.is_object());
+    let one = [&body["Check"]]
+        .into_iter()
+        .filter(|check| check.is_object());
     let many = body["Checks"].as_array().into_iter().flatten();
     one.chain(many).cloned().collect()
 }
@@ -140,5 +145,9 @@ fn check_of(id: &str, body: &Value, check: &Value) -> Value {
 }
 
 fn or(value: &Value, absent: Value) -> Value {
-    if value.is_null() { absent } else { value.clone() }
+    if value.is_null() {
+        absent
+    } else {
+        value.clone()
+    }
 }

@@ -31,7 +31,10 @@ pub(super) fn routes(state: Arc<State>) -> Router {
         .route("/v1/health/service/{name}", get(health))
         .route("/v1/status/leader", get(async || Json(LEADER)))
         .route("/v1/status/peers", get(async || Json([LEADER])))
-        .layer(middleware::from_fn_with_state(Arc::clone(&state), misbehave))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            misbehave,
+        ))
         .with_state(state)
 }
 
@@ -118,9 +121,8 @@ async fn health(
     let mut changes = state.catalogue.subscribe();
     let epoch = changes.borrow().epoch;
     // As with a real one, an index from before a loss of state may wait to the end of its time.
-    let moved = |catalogue: &Catalogue| {
-        beyond == 0 || catalogue.index > beyond || catalogue.epoch != epoch
-    };
+    let moved =
+        |catalogue: &Catalogue| beyond == 0 || catalogue.index > beyond || catalogue.epoch != epoch;
     let _ = tokio::time::timeout(wait, changes.wait_for(moved)).await;
     let catalogue = state.catalogue.borrow().clone();
     let listed = if state.faults.borrow().empty {

@@ -22,8 +22,6 @@ const VERSION: &str = "version";
 const PROTOCOL: &str = "protocol";
 const GRPC_PORT: &str = "grpc_port";
 const HTTP_PORT: &str = "http_port";
-const ZONE: &str = "zone";
-const WEIGHT: &str = "weight";
 /// Tells two registrations under one id apart.
 const REGISTRATION: &str = "registration";
 const OWN: [&str; 5] = [VERSION, PROTOCOL, GRPC_PORT, HTTP_PORT, REGISTRATION];
@@ -99,8 +97,11 @@ fn meta(instance: &Instance, registration: &str, settings: &Settings) -> HashMap
         enter(HTTP_PORT, http.port().to_string());
     }
     for (name, value) in [
-        (ZONE, settings.zone.clone()),
-        (WEIGHT, settings.weight.map(|weight| weight.to_string())),
+        (Instance::ZONE, settings.zone.clone()),
+        (
+            Instance::WEIGHT,
+            settings.weight.map(|weight| weight.to_string()),
+        ),
     ] {
         if let (None, Some(value)) = (instance.meta.get(name), value) {
             meta.insert(name.to_owned(), value);
