@@ -149,6 +149,10 @@ impl Registry for ConsulRegistry {
         self.follow(&mut feeds.foreign, service.to_owned(), service)
     }
 
+    fn zone(&self) -> Option<&str> {
+        self.settings.zone.as_deref()
+    }
+
     fn kind(&self) -> &'static str {
         KIND
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sutazai_mesh::channel::{ROUTING_KEY, Strategies, Strategy};
-use sutazai_mesh::registry::{Instance, RegistryError, Watch};
+use sutazai_mesh::registry::{Foreign, Instance, RegistryError, Watch};
 
 use super::*;
 
@@ -17,6 +17,10 @@ impl Registry for Zoned {
 
     fn watch(&self, service: ServiceName) -> Watch {
         self.0.watch(service)
+    }
+
+    fn watch_foreign(&self, service: &str) -> Watch<Foreign> {
+        self.0.watch_foreign(service)
     }
 
     fn zone(&self) -> Option<&str> {

@@ -159,7 +159,10 @@ async fn msh_04_an_agent_that_lost_its_state_has_the_instance_again_within_15_s(
     assert_eq!(passing(&stage).await, "[]", "it lost its state");
     until(async || passing(&stage).await.contains("backend-1"), BACK).await;
     // Nobody who watches saw it go: an empty list is not believed while the instance answers.
-    assert_eq!(watch.current()[..], [running.instance.clone()]);
+    assert_eq!(
+        watch.current()[..],
+        *std::slice::from_ref(&running.instance)
+    );
     lease.close().await.unwrap();
 }
 
@@ -262,7 +265,7 @@ async fn msh_04_of_two_instances_with_one_id_the_later_one_stays() {
     // They do not take turns, and the earlier one takes nothing away when it leaves.
     first.close().await.unwrap();
     sleep(Duration::from_millis(600)).await;
-    assert_eq!(watch.current()[..], [later.instance.clone()]);
+    assert_eq!(watch.current()[..], *std::slice::from_ref(&later.instance));
     assert_eq!(registries.1.registrations()[id], Registration::Entered);
     second.close().await.unwrap();
 }

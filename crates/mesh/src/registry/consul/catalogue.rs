@@ -108,7 +108,9 @@ mod tests {
 
     fn beyond(indexes: &[u64]) -> Option<u64> {
         let mut index = Index::default();
-        indexes.iter().for_each(|next| index.answered(*next));
+        for next in indexes {
+            index.answered(*next);
+        }
         index.beyond()
     }
 
