@@ -23,7 +23,7 @@ const API: &str = "crates/backend/openapi.json";
 /// Routes to what no document describes: the documentation itself, and the dialects of others.
 const UNDESCRIBED: [&str; 4] = ["openapi", "docs", "openai", "ollama"];
 /// Families that the requirements promise and that no document describes so far.
-const PROMISED: [&str; 2] = ["cache", "breakers"];
+const PROMISED: [&str; 1] = ["cache"];
 
 fn text<'a>(tree: &'a Tree, path: &str) -> &'a str {
     tree.text(path).expect(path)

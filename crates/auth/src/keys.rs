@@ -26,6 +26,10 @@ pub use set::{KeySet, PublishedKey, write_jwks};
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
+/// What precedes the 32 bytes of a public Ed25519 key in its document (RFC 8410).
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 const SEED: usize = 32;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
@@ -201,6 +205,12 @@ impl PublicKey {
     /// Returns the member `x` of the key's JWK.
     pub fn x(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes)
+    }
+
+    /// Renders the key as a PEM document, for verifiers that know no JWK.
+    pub fn to_pem(&self) -> String {
+        let document = STANDARD.encode([&SPKI_PREFIX[..], &self.bytes].concat());
+        format!("-----BEGIN PUBLIC KEY-----\n{document}\n-----END PUBLIC KEY-----\n")
     }
 
     pub(crate) fn decoding(&self) -> &DecodingKey {

@@ -21,3 +21,6 @@ pub use error::Error;
 pub use http::{AllowedOrigins, InvalidOrigins};
 pub use service::Service;
 pub use store::{MIGRATOR, SCHEMA};
+
+/// The document of the API, as it is committed.
+pub const OPENAPI: &str = include_str!("../openapi.json");

@@ -39,6 +39,8 @@ pub enum Command {
     Config(ConfigArgs),
     /// Print a short-lived access token for the administrator of the running platform.
     Token(TokenArgs),
+    /// Render, check, compare and load the configuration of the gateway.
+    Gateway(GatewayArgs),
     /// Write the generated files of the repository, or check that they are fresh.
     #[command(hide = true)]
     Generate {
@@ -121,4 +123,99 @@ pub struct TokenArgs {
     /// Folder that keeps the state of the platform.
     #[arg(long, value_name = "DIR", default_value = ".run")]
     pub data: PathBuf,
+}
+
+/// Arguments of `sutazai gateway`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        sutazai gateway render --keys          write .run/kong.yml with the keys of users' tokens\n  \
+        sutazai gateway check                  judge what would be rendered\n  \
+        sutazai gateway check kong/kong.yml --conf kong/kong.conf\n  \
+        sutazai gateway diff                   what a running Kong has loaded, against that\n  \
+        sutazai gateway apply --probe http://127.0.0.1:10005/health")]
+pub struct GatewayArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: GatewayAction,
+}
+
+/// What `sutazai gateway` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum GatewayAction {
+    /// Print the configuration, or write it with the keys of this machine.
+    Render {
+        /// Write `kong.yml` into the state folder, with a row for each key of users' tokens.
+        #[arg(long)]
+        keys: bool,
+        /// What belongs to this machine.
+        #[command(flatten)]
+        site: SiteArgs,
+    },
+    /// Judge a configuration: what would be rendered, or files.
+    #[command(after_help = "The exit code is 1 when there are faults.")]
+    Check {
+        /// A declarative file; what would be rendered when absent.
+        file: Option<PathBuf>,
+        /// Settings of the process; those that would be rendered when absent.
+        #[arg(long, value_name = "FILE")]
+        conf: Option<PathBuf>,
+    },
+    /// Compare what a running Kong has loaded with what would be rendered.
+    #[command(after_help = "The exit code is 1 when there are differences.")]
+    Diff {
+        /// The Kong.
+        #[command(flatten)]
+        kong: KongArgs,
+        /// What belongs to this machine.
+        #[command(flatten)]
+        site: SiteArgs,
+    },
+    /// Load the configuration into a running Kong, probe it, and go back when a probe fails.
+    Apply {
+        /// The Kong.
+        #[command(flatten)]
+        kong: KongArgs,
+        /// What belongs to this machine.
+        #[command(flatten)]
+        site: SiteArgs,
+        /// Address that must answer with success through the gateway; may be repeated.
+        #[arg(
+            long = "probe",
+            value_name = "URL",
+            default_values_t = [String::from("http://127.0.0.1:10005/health")]
+        )]
+        probes: Vec<String>,
+    },
+}
+
+/// Where a running Kong is.
+#[derive(Clone, Debug, Args)]
+pub struct KongArgs {
+    /// Its admin API.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KONG_ADMIN_URL",
+        default_value = "http://127.0.0.1:10015"
+    )]
+    pub admin: String,
+}
+
+/// What belongs to one machine.
+#[derive(Clone, Debug, Args)]
+pub struct SiteArgs {
+    /// Folder that keeps the state of the platform.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+    /// Public keys of the platform; `jwks.json` of the state folder when absent.
+    #[arg(long, value_name = "FILE", env = "JWKS_FILE")]
+    pub jwks: Option<PathBuf>,
+    /// Origin of another site that may use the API from a browser; may be repeated.
+    #[arg(
+        long = "origin",
+        value_name = "ORIGIN",
+        env = "CORS_ALLOWED_ORIGINS",
+        value_delimiter = ','
+    )]
+    pub origins: Vec<String>,
 }

@@ -5,6 +5,7 @@ pub mod configuration;
 pub mod dev;
 pub mod doctor;
 pub mod environment;
+pub mod gateway;
 pub mod generate;
 pub mod screen;
 pub mod secret_file;
@@ -36,6 +37,9 @@ pub enum Error {
     /// The configuration has faults.
     #[error(transparent)]
     Configuration(#[from] configuration::Error),
+    /// The configuration of the gateway could not be rendered or loaded.
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
     /// Generated files could not be written, or are stale.
     #[error(transparent)]
     Generate(#[from] generate::Error),
@@ -94,6 +98,9 @@ fn execute(command: Command, screen: &Screen) -> Result<ExitCode, Error> {
         Command::Env(args) => environment::command(&args, screen)?,
         Command::Config(args) => configuration::command(&args, screen)?,
         Command::Token(args) => token::command(&args, screen)?,
+        Command::Gateway(args) => {
+            return Ok(runtime.block_on(gateway::command(args.action, screen))?);
+        }
         Command::Generate { check } => generate::command(check, screen)?,
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -14,6 +14,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 const USER_AGENT: &str = concat!("sutazai/", env!("CARGO_PKG_VERSION"));
 
+/// Why a request brought no answer.
+pub type Failure = Error;
+
 /// A client for one kind of foreign server; clones share its connections.
 ///
 /// It sets no total time: answers are streams, and only their reader knows how long silence is.

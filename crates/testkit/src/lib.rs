@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod consul;
+pub mod kong;
 pub mod ollama;
 pub mod otlp;

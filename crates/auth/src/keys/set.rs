@@ -112,15 +112,19 @@ impl KeySet {
 
     /// Renders the public keys of one issuer as a JWKS document, for publishing.
     pub fn jwks(&self, issuer: Issuer) -> serde_json::Value {
+        let keys = self.of(issuer);
+        let keys: Vec<_> = keys.iter().map(|key| Jwk::of(key)).collect();
+        serde_json::json!({ "keys": keys })
+    }
+
+    /// Returns the keys of one issuer in the order of their ids.
+    pub fn of(&self, issuer: Issuer) -> Vec<Arc<PublishedKey>> {
         self.refresh();
         let keys = self.0.keys.read();
-        let mut keys: Vec<_> = keys
-            .values()
-            .filter(|key| key.issuer == issuer)
-            .map(|key| Jwk::of(key))
-            .collect();
-        keys.sort_by(|a, b| a.kid.cmp(&b.kid));
-        serde_json::json!({ "keys": keys })
+        let of_issuer = keys.values().filter(|key| key.issuer == issuer);
+        let mut keys: Vec<_> = of_issuer.cloned().collect();
+        keys.sort_by(|a, b| a.key.kid().cmp(b.key.kid()));
+        keys
     }
 
     /// Reads the file again if it has changed. A file that can not be used leaves the keys as they
