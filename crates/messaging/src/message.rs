@@ -31,7 +31,7 @@ pub struct Properties {
     pub reply_to: Option<String>,
     /// Ties an answer to its question.
     pub correlation_id: Option<String>,
-    /// The producer's login name, which the broker validated.
+    /// The producer's login name, which the broker validated; the platform passes it on.
     pub user_id: Option<String>,
 }
 

@@ -93,6 +93,8 @@ pub struct RabbitBroker {
     publisher: Publisher,
     settler: Settler,
     breaker: Breaker,
+    /// Our own name at the broker.
+    user: Arc<str>,
 }
 
 impl RabbitBroker {
@@ -103,13 +105,18 @@ impl RabbitBroker {
     pub fn new(settings: &Settings, breakers: &Breakers) -> Result<Self, InvalidUrl> {
         let mut uri: AMQPUri = settings.url.expose_secret().parse().map_err(InvalidUrl)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
+        let user: Arc<str> = uri.authority.userinfo.username.as_str().into();
         let name = settings.connection_name.as_str();
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let publishing = Link::start(uri.clone(), properties.clone(), "publish");
         let consuming = Link::start(uri, properties, "consume");
         // Declarations are no messages: they pass a broker that is short of memory.
         let declared = Declared::new(consuming.clone());
-        let publisher = Publisher::new(Lanes::new(publishing.clone()), declared.clone());
+        let publisher = Publisher::new(
+            Lanes::new(publishing.clone()),
+            declared.clone(),
+            user.clone(),
+        );
         let settler = Settler {
             publisher: publisher.clone(),
             declared,
@@ -125,6 +132,7 @@ impl RabbitBroker {
             publisher,
             settler,
             breaker: breakers.get_with(KIND, when),
+            user,
         })
     }
 
@@ -212,6 +220,7 @@ impl Broker for RabbitBroker {
             queue: queue.to_owned(),
             prefetch,
             handler,
+            user: self.user.clone(),
         };
         let first = work.subscribe().await?;
         let stop = CancellationToken::new();

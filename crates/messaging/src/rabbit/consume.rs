@@ -38,6 +38,8 @@ pub(super) struct Work {
     pub(super) queue: String,
     pub(super) prefetch: u16,
     pub(super) handler: Arc<dyn Handler>,
+    /// Our own name at the broker.
+    pub(super) user: Arc<str>,
 }
 
 /// A consumer of the broker's, on a channel of its own.
@@ -154,7 +156,7 @@ impl Work {
 
     /// Handles one delivery and settles it on the channel that it came by, which stays open for it.
     async fn handle(self, mut arrived: Arrived, _channel: Channel, stop: CancellationToken) {
-        let delivery = wire::delivery(&self.queue, &mut arrived);
+        let delivery = wire::delivery(&self.queue, &self.user, &mut arrived);
         let settled = Settled {
             delivery: &delivery,
             acker: &arrived.acker,

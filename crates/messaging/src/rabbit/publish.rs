@@ -25,11 +25,17 @@ const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to.";
 pub(super) struct Publisher {
     lanes: Lanes,
     declared: Declared,
+    /// Our own name at the broker.
+    user: Arc<str>,
 }
 
 impl Publisher {
-    pub(super) fn new(lanes: Lanes, declared: Declared) -> Self {
-        Self { lanes, declared }
+    pub(super) fn new(lanes: Lanes, declared: Declared, user: Arc<str>) -> Self {
+        Self {
+            lanes,
+            declared,
+            user,
+        }
     }
 
     /// Publishes one message.
@@ -38,7 +44,7 @@ impl Publisher {
         let work = async {
             let lane = self.lanes.take().await?;
             let mandatory = self.is_mandatory(message);
-            let confirm = send(&lane.channel, message, mandatory).await;
+            let confirm = self.send(&lane.channel, message, mandatory).await;
             let confirm = confirm.map_err(|error| refused(message, error))?;
             let confirmation = confirm.await.map_err(|error| refused(message, error))?;
             let result = self.judge(message, &confirmation);
@@ -88,7 +94,7 @@ impl Publisher {
             }
             // What can not be sent has its result in its place: all before it are settled first.
             let sent = match message.check() {
-                Ok(()) => sent_in_time(&lane.channel, message).await,
+                Ok(()) => self.sent_in_time(&lane.channel, message).await,
                 Err(unfit) => Err(unfit.into()),
             };
             match sent {
@@ -151,37 +157,39 @@ impl Publisher {
             ))),
         }
     }
-}
 
-async fn sent_in_time(
-    channel: &Channel,
-    message: &Outgoing,
-) -> Result<PublisherConfirm, BrokerError> {
-    match timeout(LIMIT, send(channel, message, false)).await {
-        Ok(sent) => sent.map_err(|error| refused(message, error)),
-        Err(_) => Err(late("the message was not sent")),
+    async fn sent_in_time(
+        &self,
+        channel: &Channel,
+        message: &Outgoing,
+    ) -> Result<PublisherConfirm, BrokerError> {
+        match timeout(LIMIT, self.send(channel, message, false)).await {
+            Ok(sent) => sent.map_err(|error| refused(message, error)),
+            Err(_) => Err(late("the message was not sent")),
+        }
     }
-}
 
-async fn send(
-    channel: &Channel,
-    message: &Outgoing,
-    mandatory: bool,
-) -> Result<PublisherConfirm, lapin::Error> {
-    let unfit = |error| lapin::Error::from(io::Error::other(error));
-    let options = BasicPublishOptions {
-        mandatory,
-        ..BasicPublishOptions::default()
-    };
-    channel
-        .basic_publish(
-            short(&message.exchange).map_err(unfit)?,
-            short(&message.routing_key).map_err(unfit)?,
-            options,
-            &message.body,
-            properties(message).map_err(unfit)?,
-        )
-        .await
+    async fn send(
+        &self,
+        channel: &Channel,
+        message: &Outgoing,
+        mandatory: bool,
+    ) -> Result<PublisherConfirm, lapin::Error> {
+        let unfit = |error| lapin::Error::from(io::Error::other(error));
+        let options = BasicPublishOptions {
+            mandatory,
+            ..BasicPublishOptions::default()
+        };
+        channel
+            .basic_publish(
+                short(&message.exchange).map_err(unfit)?,
+                short(&message.routing_key).map_err(unfit)?,
+                options,
+                &message.body,
+                properties(message, &self.user).map_err(unfit)?,
+            )
+            .await
+    }
 }
 
 /// Tells what an error of the channel says about a message on it.

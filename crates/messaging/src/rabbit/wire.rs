@@ -19,6 +19,9 @@ const KEY: &str = "x-first-routing-key";
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// The broker's record of dead-lettering, latest first.
 const DEATHS: &str = "x-death";
+/// Whose message it was before the platform carried it on. Only beside our own validated name: then
+/// no producer can have written it.
+const AUTHOR: &str = "x-author";
 /// Marks a message that the broker should keep on disk.
 const PERSISTENT: u8 = 2;
 
@@ -44,36 +47,41 @@ pub(super) fn table(arguments: Vec<(&'static str, Argument)>) -> FieldTable {
     table
 }
 
-/// Makes the properties of a message.
-pub(super) fn properties(message: &Outgoing) -> Result<BasicProperties, Unfit> {
+/// Makes the properties of a message that the broker's user `own` publishes.
+///
+/// The broker takes no message in the name of somebody else, so ours says whose it was.
+pub(super) fn properties(message: &Outgoing, own: &str) -> Result<BasicProperties, Unfit> {
     let mut headers = FieldTable::default();
     for (name, value) in &message.headers {
         headers.insert(short(name)?, AMQPValue::LongString(value.as_str().into()));
+    }
+    let Properties {
+        reply_to,
+        correlation_id,
+        user_id,
+    } = &message.properties;
+    if let Some(author) = user_id.as_deref().filter(|author| *author != own) {
+        headers.insert(AUTHOR.into(), AMQPValue::LongString(author.into()));
     }
     let mut properties = BasicProperties::default()
         .with_message_id(short(&message.id)?)
         .with_content_type(short(&message.content_type)?)
         .with_delivery_mode(PERSISTENT)
         .with_headers(headers);
-    let Properties {
-        reply_to,
-        correlation_id,
-        user_id,
-    } = &message.properties;
     if let Some(queue) = reply_to {
         properties = properties.with_reply_to(short(queue)?);
     }
     if let Some(id) = correlation_id {
         properties = properties.with_correlation_id(short(id)?);
     }
-    if let Some(user) = user_id {
-        properties = properties.with_user_id(short(user)?);
+    if user_id.is_some() {
+        properties = properties.with_user_id(short(own)?);
     }
     Ok(properties)
 }
 
-/// Reads what arrived in a queue.
-pub(super) fn delivery(queue: &str, arrived: &mut Arrived) -> Delivery {
+/// Reads what arrived in a queue, for the broker's user `own`.
+pub(super) fn delivery(queue: &str, own: &str, arrived: &mut Arrived) -> Delivery {
     let mut headers = BTreeMap::new();
     let mut broker_count = 0;
     let mut death = None;
@@ -98,6 +106,9 @@ pub(super) fn delivery(queue: &str, arrived: &mut Arrived) -> Delivery {
     }
     let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
     let properties = &arrived.properties;
+    let author = headers.remove(AUTHOR);
+    let user = text(properties.user_id());
+    let is_ours = user.as_deref() == Some(own);
     Delivery {
         id: text(properties.message_id()).unwrap_or_default(),
         queue: queue.to_owned(),
@@ -106,7 +117,7 @@ pub(super) fn delivery(queue: &str, arrived: &mut Arrived) -> Delivery {
         properties: Properties {
             reply_to: text(properties.reply_to()),
             correlation_id: text(properties.correlation_id()),
-            user_id: text(properties.user_id()),
+            user_id: author.filter(|_| is_ours).or(user),
         },
         content_type: text(properties.content_type()).unwrap_or_default(),
         body: std::mem::take(&mut arrived.data).into(),
@@ -115,18 +126,13 @@ pub(super) fn delivery(queue: &str, arrived: &mut Arrived) -> Delivery {
 }
 
 /// Makes the message that carries a delivery on, from a queue to wherever `exchange` leads.
-///
-/// The producer's name stays behind: the broker takes no message in the name of somebody else.
 pub(super) fn onward(delivery: &Delivery, exchange: &str, routing_key: &str) -> Outgoing {
     Outgoing {
         id: delivery.id.clone(),
         exchange: exchange.to_owned(),
         routing_key: routing_key.to_owned(),
         headers: delivery.headers.clone(),
-        properties: Properties {
-            user_id: None,
-            ..delivery.properties.clone()
-        },
+        properties: delivery.properties.clone(),
         content_type: delivery.content_type.clone(),
         body: delivery.body.clone(),
     }
@@ -176,6 +182,9 @@ fn latest_death(value: &AMQPValue) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
+    /// The platform's name at the broker.
+    const OWN: &str = "sutazai";
+
     fn arrived(headers: FieldTable) -> Arrived {
         let mut arrived = Arrived::mock(1, "".into(), "work.any".into(), false, b"body".to_vec());
         arrived.properties = BasicProperties::default()
@@ -190,7 +199,7 @@ mod tests {
         headers.insert(EARLIER.into(), AMQPValue::LongString("3".into()));
         headers.insert(KEY.into(), AMQPValue::LongString("any".into()));
         headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(2));
-        let delivery = delivery("work.any", &mut arrived(headers));
+        let delivery = delivery("work.any", OWN, &mut arrived(headers));
         assert_eq!(delivery.delivery_count, 5);
         assert_eq!(delivery.routing_key, "any");
         assert!(delivery.headers.is_empty(), "{:?}", delivery.headers);
@@ -209,11 +218,32 @@ mod tests {
             let mut headers = FieldTable::default();
             let deaths = vec![AMQPValue::FieldTable(death)];
             headers.insert(DEATHS.into(), AMQPValue::FieldArray(deaths.into()));
-            delivery("dead-letters", &mut arrived(headers)).headers
+            delivery("dead-letters", OWN, &mut arrived(headers)).headers
         };
         let headers = death("delivery_limit");
         assert_eq!(headers[HEADER_REASON], "delivery_limit");
         assert_eq!(headers[HEADER_DEAD_QUEUE], "work.any");
         assert!(death("expired").is_empty());
+    }
+
+    #[test]
+    fn sec_05_an_author_is_believed_when_the_platform_names_him_and_never_else() {
+        let user = |validated: Option<&str>, named: Option<&str>| {
+            let mut headers = FieldTable::default();
+            if let Some(author) = named {
+                headers.insert(AUTHOR.into(), AMQPValue::LongString(author.into()));
+            }
+            let mut arrived = arrived(headers);
+            if let Some(user) = validated {
+                arrived.properties = arrived.properties.with_user_id(user.into());
+            }
+            let delivery = delivery("work.any", OWN, &mut arrived);
+            assert!(delivery.headers.is_empty(), "{:?}", delivery.headers);
+            delivery.properties.user_id
+        };
+        assert_eq!(user(Some(OWN), Some("shop")).as_deref(), Some("shop"));
+        assert_eq!(user(Some(OWN), None).as_deref(), Some(OWN));
+        assert_eq!(user(Some("shop"), Some("admin")).as_deref(), Some("shop"));
+        assert_eq!(user(None, Some("admin")), None);
     }
 }

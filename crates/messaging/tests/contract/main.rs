@@ -37,6 +37,7 @@ macro_rules! contract {
             tsk_07_the_sixth_delivery_is_the_last => outcomes::the_sixth_delivery_is_the_last,
             tsk_07_a_rejected_message_says_why => outcomes::a_rejected_message_says_why,
             tsk_07_a_retry_waits_and_lets_others_pass => outcomes::a_retry_waits_and_lets_others_pass,
+            sec_05_a_message_keeps_its_author => outcomes::a_message_keeps_its_author,
             tsk_02_prefetch_bounds_the_handlers => consumers::prefetch_bounds_the_handlers,
             tsk_04_stopping_waits_for_the_handlers => consumers::stopping_waits_for_the_handlers,
             tsk_04_a_dropped_consumer_stops => consumers::a_dropped_consumer_stops,

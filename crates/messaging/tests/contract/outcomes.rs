@@ -78,6 +78,29 @@ pub(crate) async fn a_rejected_message_says_why(broker: impl Broker) {
     assert!(deliveries.try_recv().is_err(), "it came again");
 }
 
+pub(crate) async fn a_message_keeps_its_author(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let (handler, mut deliveries) = scripted(|delivery| {
+        Box::pin(async move {
+            match delivery.delivery_count {
+                0 => Outcome::Retry(Duration::ZERO),
+                _ => Outcome::Reject("strange".to_owned()),
+            }
+        })
+    });
+    let consumer = broker.consume(QUEUE, 1, handler).await.unwrap();
+    let mut message = task("of the shop");
+    message.properties.user_id = Some("shop".to_owned());
+    broker.publish(message).await.unwrap();
+    for _ in 0..2 {
+        let delivery = next(&mut deliveries).await;
+        assert_eq!(delivery.properties.user_id.as_deref(), Some("shop"));
+    }
+    let letter = dead_letter(&broker).await;
+    consumer.stop().await;
+    assert_eq!(letter.properties.user_id.as_deref(), Some("shop"));
+}
+
 pub(crate) async fn a_retry_waits_and_lets_others_pass(broker: impl Broker) {
     const DELAY: Duration = Duration::from_millis(300);
     let broker = declared(broker).await;
