@@ -17,8 +17,6 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::store::{Redrive, Spot, Store};
 
-/// Header of a message that was sent again: the id of the dead letter that it was.
-const HEADER_DEAD_LETTER: &str = "x-dead-letter";
 /// Header of a message that was sent again: how often.
 const HEADER_REDRIVES: &str = "x-redrives";
 /// What brokers add to the headers of a message that dies; sent again, it begins anew.
@@ -62,10 +60,6 @@ pub(crate) struct DeadLetter {
     /// Sent again since it died.
     pub(crate) redriven_at: Option<DateTime<Utc>>,
 }
-
-/// The user whom the broker had validated when a message first came; perhaps nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Author(pub(crate) Option<String>);
 
 /// The dead letters of the platform; they belong to no tenant. Clones share them.
 #[derive(Clone)]
@@ -153,19 +147,6 @@ impl DeadLetters {
         self.store.end_redrive(&letter).await?;
         self.get(id).await
     }
-
-    /// Says whose message it was that was sent again; `None` when this one was not.
-    ///
-    /// The broker validates a user at the first publish only, and nobody may publish in another's
-    /// name: the platform neither. So the name comes from the row, if it is this very message's.
-    pub(crate) async fn author(&self, delivery: &Delivery) -> Result<Option<Author>, Error> {
-        let named = delivery.headers.get(HEADER_DEAD_LETTER);
-        let Some(id) = named.and_then(|id| id.parse().ok()) else {
-            return Ok(None);
-        };
-        let print = fingerprint(&delivery.id, &delivery.queue, &delivery.body);
-        Ok(self.store.dead_letter_author(id, &print).await?)
-    }
 }
 
 impl DeadLetter {
@@ -207,7 +188,6 @@ impl DeadLetter {
         let is_mark = |name: &str| MARKS.iter().any(|mark| name.starts_with(mark));
         let mut headers = self.headers.clone();
         headers.retain(|name, _| !is_mark(name));
-        headers.insert(HEADER_DEAD_LETTER.to_owned(), self.id.to_string());
         let redrives = self.redrives.saturating_add(1);
         headers.insert(HEADER_REDRIVES.to_owned(), redrives.to_string());
         Outgoing {
@@ -215,10 +195,7 @@ impl DeadLetter {
             exchange: String::new(),
             routing_key: self.queue.clone(),
             headers,
-            properties: Properties {
-                user_id: None,
-                ..self.properties.clone()
-            },
+            properties: self.properties.clone(),
             content_type: self.content_type.clone(),
             body: self.body.clone(),
         }
@@ -299,18 +276,9 @@ mod tests {
             (again.id.as_str(), &again.body, again.content_type.as_str()),
             ("m-1", &delivery.body, "text/plain")
         );
-        let id = letter.id.to_string();
-        let expected = text(&[
-            ("traceparent", "00-aa-bb-01"),
-            ("x-dead-letter", &id),
-            ("x-redrives", "3"),
-        ]);
+        let expected = text(&[("traceparent", "00-aa-bb-01"), ("x-redrives", "3")]);
         assert_eq!(again.headers, expected);
-        assert_eq!(again.properties.reply_to.as_deref(), Some("answers"));
-        assert_eq!(
-            again.properties.user_id, None,
-            "nobody publishes in another's name"
-        );
+        assert_eq!(again.properties, delivery.properties, "its author, too");
     }
 
     #[test]

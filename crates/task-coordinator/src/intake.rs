@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use crate::answer::{Address, Answers, Sent, rejected};
-use crate::dead_letter::{Author, DeadLetters};
 use crate::error::Error;
 use crate::grpc::submission;
 use crate::store::View;
@@ -39,7 +38,6 @@ const BACKOFF: Backoff = Backoff {
 /// Takes submissions and answers them.
 pub(crate) struct Intake {
     pub(crate) tasks: Tasks,
-    pub(crate) letters: DeadLetters,
     pub(crate) producers: Producers,
     pub(crate) answers: Answers,
     /// Cancelled when the process begins to stop: nothing is held any longer.
@@ -126,13 +124,10 @@ impl Intake {
         received: &Received,
         address: Option<&Address>,
     ) -> Result<(View, bool), Refused> {
-        let user = match self.letters.author(delivery).await? {
-            Some(Author(user)) => user,
-            None => delivery.properties.user_id.clone(),
-        };
+        let user = delivery.properties.user_id.as_deref();
         let principal = self
             .producers
-            .principal(user.as_deref())
+            .principal(user)
             .ok_or(Refused::Broken(Broken::Producer))?;
         let mut trace = BTreeMap::new();
         propagate::inject_map(&mut trace);

@@ -89,7 +89,6 @@ impl Config {
         let intake_stops = CancellationToken::new();
         let intake = Intake {
             tasks: tasks.clone(),
-            letters: letters.clone(),
             producers: self.producers,
             answers,
             stopping: intake_stops.clone(),

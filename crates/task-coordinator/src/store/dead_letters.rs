@@ -9,7 +9,7 @@ use sutazai_persistence::DatabaseError;
 use uuid::Uuid;
 
 use super::{Store, rows::decoded, seconds};
-use crate::dead_letter::{Author, DeadLetter};
+use crate::dead_letter::DeadLetter;
 
 /// A redrive that did not come to its end is believed to go on for this long.
 const UNDER_WAY: Duration = Duration::from_secs(60);
@@ -215,26 +215,6 @@ impl Store {
             })
             .await
             .map(drop)
-    }
-
-    /// Returns whose message it was, if it is the very same one.
-    pub(crate) async fn dead_letter_author(
-        &self,
-        id: Uuid,
-        fingerprint: &[u8],
-    ) -> Result<Option<Author>, DatabaseError> {
-        self.db
-            .run("dead_letters.author", async {
-                sqlx::query_scalar!(
-                    "select user_id from stray_messages where id = $1 and fingerprint = $2",
-                    id,
-                    fingerprint,
-                )
-                .fetch_optional(self.db.pool())
-                .await
-            })
-            .await
-            .map(|found| found.map(Author))
     }
 }
 
