@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use sutazai_auth::Identity;
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::postgres;
-use sutazai_runtime::config::{Base, Configured, Reader, database};
+use sutazai_runtime::{
+    config::{Base, Configured, Reader, database},
+    entry::Need,
+};
 
-use crate::store::SCHEMA;
+use crate::store::{MIGRATOR, SCHEMA};
 
 /// Everything that agent-orchestrator is told from outside.
 #[derive(Debug)]
@@ -41,5 +45,15 @@ impl Configured for Config {
             jwks_file: jwks_file?,
             slots,
         })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (key_file, jwks_file) = (self.service_key_file.clone(), self.jwks_file.clone());
+        vec![
+            Need::database(&self.database, &MIGRATOR),
+            Need::new("keys", async move {
+                Identity::check(Self::SERVICE, &key_file, &jwks_file)
+            }),
+        ]
     }
 }

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use sutazai_mesh::{catalog::ServiceName, channel::ROUTING_KEY};
+use sutazai_proto::status::chain;
 use sutazai_resilience::Deadline;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
@@ -36,6 +37,24 @@ impl Identity {
             key,
             verifier: Verifier::new(keys),
         }))
+    }
+
+    /// Says which key the files hold for the service, as evidence for people.
+    ///
+    /// # Errors
+    /// As [`Self::from_files`], in one line.
+    pub fn check(
+        service: ServiceName,
+        key_file: &Path,
+        jwks_file: &Path,
+    ) -> Result<String, String> {
+        let identity =
+            Self::from_files(service, key_file, jwks_file).map_err(|error| chain(&error))?;
+        let kid = identity.0.key.public().kid();
+        Ok(format!(
+            "{service} signs with {kid}, which {} publishes",
+            jwks_file.display()
+        ))
     }
 
     /// Reads an identity from the service's private key and the published set.

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use sutazai_auth::Identity;
 use sutazai_mesh::catalog::ServiceName;
-use sutazai_runtime::config::{Base, Configured, Reader};
+use sutazai_runtime::{
+    config::{Base, Configured, Reader},
+    entry::Need,
+};
 
 use crate::policy::Policy;
 
@@ -44,6 +48,13 @@ impl Configured for Config {
             slots,
             policy: Policy { network },
         })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (key_file, jwks_file) = (self.service_key_file.clone(), self.jwks_file.clone());
+        vec![Need::new("keys", async move {
+            Identity::check(Self::SERVICE, &key_file, &jwks_file)
+        })]
     }
 }
 

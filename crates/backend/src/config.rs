@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use sutazai_auth::{
+    Identity,
     api_key::ApiKey,
     keys::{Issuer, KeyError, KeySet, SigningKey, USER_TOKENS},
-    password,
+    password, store,
 };
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::postgres::Settings;
-use sutazai_runtime::config::{self, Base, Configured, Reader, Strength};
+use sutazai_runtime::{
+    config::{self, Base, Configured, Reader, Strength},
+    entry::Need,
+};
 
-use crate::http::AllowedOrigins;
+use crate::{MIGRATOR, http::AllowedOrigins};
 
 /// Days that a conversation is kept after its newest turn, by default.
 const RETENTION_DAYS: u32 = 365;
@@ -94,6 +98,8 @@ pub enum UserKeyError {
 
 impl Configured for Config {
     const SERVICE: ServiceName = ServiceName::Backend;
+    const USES_BROKER: bool = false;
+    const USES_CACHE: bool = true;
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base = Base::read(reader, Self::SERVICE);
@@ -133,6 +139,17 @@ impl Configured for Config {
             conversation_retention_days,
             cors_allowed_origins,
         })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (key_file, jwks_file) = (self.service_key_file.clone(), self.jwks_file.clone());
+        vec![
+            Need::database(&self.database, &MIGRATOR),
+            Need::database(&self.accounts_database(), &store::MIGRATOR),
+            Need::new("keys", async move {
+                Identity::check(Self::SERVICE, &key_file, &jwks_file)
+            }),
+        ]
     }
 }
 

@@ -2,11 +2,18 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
+use sutazai_auth::{Identity, store};
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::postgres;
-use sutazai_runtime::config::{Base, Configured, Reader};
+use sutazai_runtime::{
+    config::{Base, Configured, Reader},
+    entry::Need,
+};
 
-use crate::ollama::{InvalidAddress, NodeUrl};
+use crate::{
+    ollama::{InvalidAddress, NodeUrl},
+    probe,
+};
 
 /// Ollama's own port on this machine.
 const LOCAL_NODE: &str = "127.0.0.1:11434";
@@ -101,6 +108,8 @@ impl fmt::Display for NodeUrls {
 
 impl Configured for Config {
     const SERVICE: ServiceName = ServiceName::OllamaProxy;
+    const USES_BROKER: bool = false;
+    const USES_CACHE: bool = true;
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base = Base::read(reader, Self::SERVICE);
@@ -136,6 +145,20 @@ impl Configured for Config {
             jwks_file: jwks_file?,
             database,
         })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (key_file, jwks_file) = (self.service_key_file.clone(), self.jwks_file.clone());
+        let nodes = self.fleet.clone();
+        let mut needs = vec![
+            Need::new("keys", async move {
+                Identity::check(Self::SERVICE, &key_file, &jwks_file)
+            }),
+            Need::new("nodes", probe::look(nodes)),
+        ];
+        let database = self.database.as_ref();
+        needs.extend(database.map(|database| Need::database(database, &store::MIGRATOR)));
+        needs
     }
 }
 

@@ -3,15 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use sutazai_mesh::http::HttpClient;
 use sutazai_proto::status::chain;
-use sutazai_resilience::Deadline;
+use sutazai_resilience::{Breakers, Deadline};
 use sutazai_runtime::probe::{Evidence, Failure, Probe};
 use tokio::time::Instant;
 
 use crate::{
     chat::{self, Event, Order},
+    config::FleetConfig,
     error::Error,
     fleet::Fleet,
+    ollama::Client,
 };
 
 /// Longest time for one token: the model may have to be loaded first.
@@ -88,6 +91,16 @@ impl Probe for NodeProbe {
             .collect();
         Ok(Evidence { text, counters })
     }
+}
+
+/// Asks every node once, without the service; one that answers is enough.
+pub(crate) async fn look(config: FleetConfig) -> Result<String, String> {
+    let client = HttpClient::ollama(config.limits.connect).map_err(|error| chain(&error))?;
+    let fleet = Fleet::new(config, Client::new(client), &Breakers::new());
+    fleet.refresh(Duration::ZERO).await;
+    let seen = NodeProbe(Arc::new(fleet)).check().await;
+    seen.map(|evidence| evidence.text)
+        .map_err(|failure| failure.cause)
 }
 
 struct Answer {

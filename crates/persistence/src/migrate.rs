@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection,
-    migrate::{MigrateError as SqlxError, Migrator},
+    AssertSqlSafe, Connection, PgConnection, migrate::MigrateError as SqlxError,
     postgres::PgConnectOptions,
 };
+
+pub use sqlx::migrate::Migrator;
 
 use crate::{error::DatabaseError, postgres::Database};
 

@@ -7,26 +7,33 @@ mod advertise;
 mod base;
 mod database;
 mod fault;
+mod links;
 mod mask;
 mod reader;
 mod redis;
 mod secret;
 mod setting;
 mod source;
+mod standalone;
+mod url;
 
 use std::{fmt, str::FromStr};
 
 use sutazai_mesh::catalog::ServiceName;
 
+use crate::entry::Need;
+
 pub use advertise::Advertise;
 pub use base::Base;
 pub use database::database;
 pub use fault::{Fault, Faults};
+pub use links::{Links, RegistryLink};
 pub use reader::Reader;
-pub use redis::redis;
+pub(crate) use redis::redis;
 pub use secret::Strength;
 pub use setting::{Loaded, Setting};
 pub use source::Source;
+pub use standalone::Standalone;
 
 /// How strict a process is with what it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +83,22 @@ pub struct UnknownProfile;
 pub trait Configured: Sized {
     /// Whose configuration it is.
     const SERVICE: ServiceName;
+    /// Whether the service sends or takes messages; one that does not is asked for no broker.
+    const USES_BROKER: bool = true;
+    /// Whether the service shares a cache with its replicas; one that does not is asked for no Redis.
+    const USES_CACHE: bool = false;
 
     /// Reads every setting of the service.
     ///
     /// Answers `None` when a required one is missing; the reader then holds the fault. Read all
     /// settings before giving up, or their faults stay hidden until the next attempt.
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// Lists what the service needs from outside besides the links of every process, for
+    /// `--selfcheck`.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
 }
 
 /// Reads the configuration of a service from `source`.

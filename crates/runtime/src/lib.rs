@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod config;
+pub mod entry;
 mod grpc;
 mod grpc_layers;
 mod http_layers;
@@ -13,6 +14,7 @@ mod serve;
 pub mod service;
 
 pub use config::{Configured, Source, load};
+pub use entry::main;
 pub use lifecycle::Shutdown;
 pub use parts::Parts;
 pub use service::{Addresses, Process, Service};

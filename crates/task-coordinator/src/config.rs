@@ -2,13 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use sutazai_auth::principal::DEFAULT_TENANT;
+use sutazai_auth::{Identity, principal::DEFAULT_TENANT};
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::postgres;
-use sutazai_runtime::config::{Base, Configured, Reader, database};
+use sutazai_runtime::{
+    config::{Base, Configured, Reader, database},
+    entry::Need,
+};
 
 use crate::intake::Producers;
-use crate::store::{Ages, Rules, SCHEMA};
+use crate::store::{Ages, MIGRATOR, Rules, SCHEMA};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -50,6 +53,16 @@ impl Configured for Config {
             ages,
             producers,
         })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let (key_file, jwks_file) = (self.service_key_file.clone(), self.jwks_file.clone());
+        vec![
+            Need::database(&self.database, &MIGRATOR),
+            Need::new("keys", async move {
+                Identity::check(Self::SERVICE, &key_file, &jwks_file)
+            }),
+        ]
     }
 }
 

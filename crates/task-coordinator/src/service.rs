@@ -126,7 +126,9 @@ impl Config {
         ];
         for (queue, at_once, handler) in handlers {
             let broker = broker.clone();
-            builder = builder.consumer(queue, move || consume(broker, queue, at_once, handler));
+            builder = builder.consumer(queue, move || {
+                consume(broker.clone(), queue, at_once, handler.clone())
+            });
         }
         let (news, news_store) = (watchers.clone(), store.clone());
         let (hears, heard_store) = (watchers.clone(), store.clone());

@@ -5,8 +5,8 @@ use std::{fmt, io::IsTerminal, str::FromStr};
 use crate::Traces;
 
 /// Our own crates at `info`, foreign ones only when something is wrong.
-pub const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,sqlx=warn,\
-                                  tonic=warn,tower=warn";
+pub const DEFAULT_FILTER: &str = "info,consulrs=warn,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,\
+                                  sqlx=warn,tonic=warn,tower=warn";
 
 /// How a process reports.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,15 @@
 //! How a service reaches its database: one URL, or its parts.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use secrecy::SecretString;
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::postgres::Settings;
 
-use super::{Profile, Reader, Strength};
+use super::{
+    Profile, Reader, Strength,
+    url::{self, UrlParts},
+};
 
 const URL: &str = "DATABASE_URL";
 
@@ -66,23 +69,7 @@ pub fn database(
 
 fn whole(reader: &mut Reader<'_>) -> Option<SecretString> {
     let doc = "the database, as postgres://user:password@host:port/database";
-    let url = reader.secret(URL, doc, Strength::Any)?;
-    let text = url.expose_secret();
-    let Some(rest) = ["postgres://", "postgresql://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme))
-    else {
-        reader.fault(URL, "must begin with postgres:// or postgresql://");
-        return None;
-    };
-    let user_info = rest.rsplit_once('@').map_or("", |(user_info, _)| user_info);
-    if let Some((_, password)) = user_info.split_once(':')
-        && let Err(weakness) = Strength::Any.judge(password)
-    {
-        reader.fault(URL, format!("its password {weakness}"));
-        return None;
-    }
-    Some(url)
+    url::whole(reader, URL, doc, ["postgres", "postgresql"])
 }
 
 fn from_parts(reader: &mut Reader<'_>, service: ServiceName) -> Option<SecretString> {
@@ -99,30 +86,21 @@ fn from_parts(reader: &mut Reader<'_>, service: ServiceName) -> Option<SecretStr
     let doc = "password of the login role";
     let password = reader.secret("POSTGRES_PASSWORD", doc, Strength::Any);
     let (host, password) = (host?, password?);
-    let mut url = Zeroizing::new(String::from("postgres://"));
-    percent_encode(&user, &mut url);
-    url.push(':');
-    percent_encode(password.expose_secret(), &mut url);
-    // Writing to a String can not fail.
-    let _ = write!(url, "@{host}:{port}/");
-    percent_encode(&database, &mut url);
-    Some(SecretString::from(url.as_str()))
-}
-
-/// Writes `text` so that it stands for itself inside a URL (RFC 3986, 2.1).
-fn percent_encode(text: &str, url: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            // Writing to a String can not fail.
-            let _ = write!(url, "%{byte:02X}");
-        }
-    }
+    let url = UrlParts {
+        scheme: "postgres",
+        user: &user,
+        password: Some(&password),
+        host: &host,
+        port,
+        path: &database,
+    };
+    Some(url.join())
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::{
         super::{Faults, Loaded, Source},
         *,

@@ -73,6 +73,11 @@ impl<'a> Reader<'a> {
         self.source.get(name).is_some() || self.source.get(&format!("{name}_FILE")).is_some()
     }
 
+    /// Returns a variable as it is given, for those that somebody else's specification describes.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        self.source.get(name)
+    }
+
     /// Reads a setting without which the service can not start.
     pub fn required<T: FromStr<Err: Display>>(
         &mut self,

@@ -1,9 +1,12 @@
 //! How a process reaches its Redis: one URL, or its parts.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sutazai_persistence::redis::Settings;
 
-use super::{Reader, Strength};
+use super::{
+    Reader, Strength,
+    url::{self, UrlParts},
+};
 
 const URL: &str = "REDIS_URL";
 /// Standard port of Redis.
@@ -13,7 +16,7 @@ const PORT: u16 = 6379;
 ///
 /// `REDIS_URL` or `REDIS_URL_FILE` counts when it is set, else the parts `REDIS_HOST`, `_PORT` and
 /// `_PASSWORD`.
-pub fn redis(reader: &mut Reader<'_>) -> Option<Settings> {
+pub(crate) fn redis(reader: &mut Reader<'_>) -> Option<Settings> {
     let by_parts = !reader.is_set(URL) && reader.is_set("REDIS_HOST");
     let url = if by_parts {
         from_parts(reader)
@@ -27,22 +30,7 @@ fn whole(reader: &mut Reader<'_>) -> Option<SecretString> {
     let doc = "the Redis that replicas share, as redis://:password@host:port/0; without one each \
                process has a cache and limits of its own";
     let url = reader.optional_secret(URL, doc, Strength::Any)?;
-    let text = url.expose_secret();
-    let Some(rest) = ["redis://", "rediss://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme))
-    else {
-        reader.fault(URL, "must begin with redis:// or rediss://");
-        return None;
-    };
-    let user_info = rest.rsplit_once('@').map_or("", |(user_info, _)| user_info);
-    if let Some((_, password)) = user_info.split_once(':')
-        && let Err(weakness) = Strength::Any.judge(password)
-    {
-        reader.fault(URL, format!("its password {weakness}"));
-        return None;
-    }
-    Some(url)
+    url::judge(reader, URL, &url, ["redis", "rediss"]).then_some(url)
 }
 
 fn from_parts(reader: &mut Reader<'_>) -> Option<SecretString> {
@@ -50,25 +38,21 @@ fn from_parts(reader: &mut Reader<'_>) -> Option<SecretString> {
     let port = reader.within("REDIS_PORT", "port of Redis", PORT, 1..=u16::MAX);
     let doc = "password of Redis, where it has one";
     let password = reader.optional_secret("REDIS_PASSWORD", doc, Strength::Any);
-    let login = password
-        .map(|password| format!(":{}@", percent_encode(password.expose_secret())))
-        .unwrap_or_default();
-    Some(format!("redis://{login}{}:{port}/0", host?).into())
-}
-
-/// Writes `text` so that it stands for itself inside a URL (RFC 3986, 2.1).
-fn percent_encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+    let url = UrlParts {
+        scheme: "redis",
+        user: "",
+        password: password.as_ref(),
+        host: &host?,
+        port,
+        path: "0",
+    };
+    Some(url.join())
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::{
         super::{Faults, Source},
         *,

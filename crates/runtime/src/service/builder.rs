@@ -33,7 +33,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) type Guard = Box<dyn FnOnce(Router) -> Router + Send>;
 pub(super) type StartConsumer =
-    Box<dyn FnOnce() -> BoxFuture<'static, Result<Consumer, BrokerError>> + Send>;
+    Box<dyn Fn() -> BoxFuture<'static, Result<Consumer, BrokerError>> + Send>;
 pub(super) type StartBackground =
     Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
 pub(super) type Hook = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send>;
@@ -149,11 +149,9 @@ impl Builder {
     }
 
     /// Starts a consumer once the process is ready, and stops it when the drain begins.
-    pub fn consumer<F>(
-        mut self,
-        name: &'static str,
-        start: impl FnOnce() -> F + Send + 'static,
-    ) -> Self
+    ///
+    /// A broker that is away is asked again after a pause; any other refusal stops the process.
+    pub fn consumer<F>(mut self, name: &'static str, start: impl Fn() -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<Consumer, BrokerError>> + Send + 'static,
     {

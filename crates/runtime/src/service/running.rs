@@ -8,7 +8,7 @@ use sutazai_mesh::{
     catalog::ServiceName,
     registry::{Instance, Lease, Registry},
 };
-use sutazai_messaging::Consumer;
+use sutazai_messaging::{BrokerError, Consumer};
 use sutazai_proto::status::chain;
 use sutazai_resilience::Backoff;
 use sutazai_telemetry::names;
@@ -22,7 +22,7 @@ use tracing::{Instrument, Span, debug, error, info, warn};
 
 use super::{
     RunError,
-    builder::{Hook, VERSION, Work},
+    builder::{Hook, StartConsumer, VERSION, Work},
 };
 use crate::{
     admin::{Phase, Standing},
@@ -47,7 +47,6 @@ pub(super) struct Running {
     pub(super) base: Base,
     pub(super) ends: Ends,
     pub(super) lease: Option<Lease>,
-    pub(super) consumers: Vec<(&'static str, Consumer)>,
     /// Ends when the drain begins.
     pub(super) stop: CancellationToken,
     pub(super) tasks: JoinSet<Ended>,
@@ -57,7 +56,7 @@ pub(super) struct Running {
 /// How a task ended.
 pub(super) struct Ended {
     name: &'static str,
-    panicked: bool,
+    outcome: Result<(), RunError>,
 }
 
 impl Running {
@@ -74,7 +73,6 @@ impl Running {
             base,
             ends: Ends::default(),
             lease: None,
-            consumers: Vec::new(),
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
             servers: JoinSet::new(),
@@ -139,9 +137,9 @@ impl Running {
         metrics::gauge!(names::BUILD_INFO, "service" => name.as_str(), "version" => VERSION)
             .set(1.0);
         for (name, start) in work.consumers {
-            let consumer = start().await;
-            let consumer = consumer.map_err(|source| RunError::Consumer { name, source })?;
-            self.consumers.push((name, consumer));
+            // The first attempt comes before what is next; only a broker that is away is waited for.
+            let first = start().await;
+            self.spawn_fallible(name, consume(name, first, start, self.stop.clone()));
         }
         for (name, run) in work.background {
             let run = run(self.stop.clone());
@@ -155,31 +153,79 @@ impl Running {
         }
         let took_ms = self.standing.uptime().as_millis();
         info!(%grpc, http = http.map(tracing::field::display), took_ms, "service ready");
-        Err(RunError::TaskDied(self.death().await))
+        Err(self.death().await)
     }
 
     fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_fallible(name, work.map(Ok));
+    }
+
+    fn spawn_fallible(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = Result<(), RunError>> + Send + 'static,
+    ) {
         let work = async move {
-            let panicked = AssertUnwindSafe(work).catch_unwind().await.is_err();
-            Ended { name, panicked }
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            let outcome = ended.unwrap_or(Err(RunError::TaskDied(name)));
+            Ended { name, outcome }
         };
         self.tasks.spawn(work.instrument(Span::current()));
     }
 
     /// Waits until a task or a listener ends that should not.
-    async fn death(&mut self) -> &'static str {
+    async fn death(&mut self) -> RunError {
         loop {
             tokio::select! {
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(Ended { name, panicked: true }) => return name,
+                    Ok(Ended { outcome: Err(fault), .. }) => return fault,
                     Ok(Ended { name, .. }) => debug!(task = name, "task done"),
                     Err(error) => error!(%error, "task lost"),
                 },
-                Some(_) = self.servers.join_next() => return "listener",
-                else => return "health",
+                Some(_) = self.servers.join_next() => return RunError::TaskDied("listener"),
+                else => return RunError::TaskDied("health"),
             }
         }
     }
+}
+
+/// Holds a consumer from the moment the broker gives it until `stop`, and waits for its handlers.
+async fn consume(
+    name: &'static str,
+    first: Result<Consumer, BrokerError>,
+    start: StartConsumer,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let subscribed = stop.run_until_cancelled(subscribe(name, first, start));
+    let Some(started) = subscribed.await else {
+        return Ok(());
+    };
+    let consumer = started.map_err(|source| RunError::Consumer { name, source })?;
+    stop.cancelled().await;
+    consumer.stop().await;
+    Ok(())
+}
+
+/// Asks the broker until it answers.
+async fn subscribe(
+    name: &'static str,
+    first: Result<Consumer, BrokerError>,
+    start: StartConsumer,
+) -> Result<Consumer, BrokerError> {
+    let (mut answer, mut attempt) = (first, 0);
+    while let Err(error @ BrokerError::Unavailable { .. }) = &answer {
+        attempt += 1;
+        let pause = RETRY.ceiling(attempt);
+        warn!(
+            error = chain(error),
+            ?pause,
+            consumer = name,
+            "not consuming, trying again"
+        );
+        sleep(pause).await;
+        answer = start().await;
+    }
+    answer
 }
 
 async fn register(registry: &dyn Registry, instance: Instance) -> Lease {

@@ -7,7 +7,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tracing::{Instrument, Span, info, warn};
+use tracing::{info, warn};
 
 use super::running::Running;
 use crate::admin::Phase;
@@ -28,14 +28,9 @@ impl Running {
 
         self.ends.refuse.cancel();
         self.stop.cancel();
-        let mut consumers = JoinSet::new();
-        for (_, consumer) in self.consumers.drain(..) {
-            consumers.spawn(consumer.stop().instrument(Span::current()));
-        }
         let grace = self.base.drain_grace;
         let drained = async {
             while self.servers.join_next().await.is_some() {}
-            while consumers.join_next().await.is_some() {}
             while self.tasks.join_next().await.is_some() {}
         };
         if timeout(grace, drained).await.is_err() {

@@ -20,7 +20,7 @@ use sutazai_mesh::{
         memory::MemoryRegistry,
     },
 };
-use sutazai_messaging::Consumer;
+use sutazai_messaging::{BrokerError, Consumer};
 use sutazai_runtime::{
     Process, Shutdown,
     service::{Builder, RunError},
@@ -161,6 +161,45 @@ fn request(path: &str) -> Request<Body> {
 }
 
 #[tokio::test]
+async fn cfg_14_a_broker_that_is_away_at_the_start_is_waited_for() {
+    let journal = Journal::default();
+    let for_consumer = journal.clone();
+    let builder = process(Duration::from_secs(5)).consumer("events", move || {
+        let journal = for_consumer.clone();
+        async move {
+            journal.write("attempt");
+            match journal.lines().len() {
+                1 | 2 => Err(BrokerError::Unavailable {
+                    kind: "test",
+                    source: "not there".into(),
+                }),
+                _ => Ok(consumer(journal)),
+            }
+        }
+    });
+    let running = Running::launch(builder, Arc::new(MemoryRegistry::new())).await;
+    running.until_status("/readyz", StatusCode::OK).await;
+    timeout(PATIENCE, async {
+        while !journal.lines().contains(&"consumer starts".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    running.stop().await.unwrap();
+    assert_eq!(
+        journal.lines(),
+        [
+            "attempt",
+            "attempt",
+            "attempt",
+            "consumer starts",
+            "consumer stops"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn cfg_14_start_and_stop_are_ordered() {
     let journal = Journal::default();
     let registry = Arc::new(Recording {
@@ -169,7 +208,10 @@ async fn cfg_14_start_and_stop_are_ordered() {
     });
     let (for_consumer, for_task, for_hook) = (journal.clone(), journal.clone(), journal.clone());
     let builder = process(Duration::from_secs(5))
-        .consumer("events", || async { Ok(consumer(for_consumer)) })
+        .consumer("events", move || {
+            let log = for_consumer.clone();
+            async move { Ok(consumer(log)) }
+        })
         .background("relay", |stop| async move {
             for_task.write("task starts");
             stop.cancelled().await;

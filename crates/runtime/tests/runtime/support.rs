@@ -52,7 +52,7 @@ pub(crate) fn base(grace: Duration) -> Base {
         advertise: None,
         balancing: Strategies::default(),
         drain_grace: grace,
-        deregister_pause: None,
+        deregister_pause: Some(Duration::ZERO),
     }
 }
 

@@ -1,0 +1,7 @@
+//! ollama-proxy as a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sutazai_runtime::main(ollama_proxy::Config::build)
+}

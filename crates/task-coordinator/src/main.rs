@@ -1,0 +1,7 @@
+//! task-coordinator as a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sutazai_runtime::main(task_coordinator::Config::build)
+}
