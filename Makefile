@@ -2,13 +2,15 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
-.PHONY: help tools run test test-fast check generate clean
+.PHONY: help tools run up down logs test test-fast check generate clean
 
-# Arguments of `sutazai dev`, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
+# Arguments of the command behind a target, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
 ARGS ?=
 # One package only, for example: make test-fast CRATE=task-coordinator
 CRATE ?=
 SCOPE := $(if $(CRATE),-p $(CRATE),--workspace)
+# Instances of each service that `make up` starts
+REPLICAS ?= 1
 export RUST_BACKTRACE ?= 1
 
 help: ## Show this list
@@ -21,8 +23,17 @@ tools:
 run: tools ## Start the platform on this machine, answering a chat (Ctrl-C stops it)
 	@cargo build --bin sutazai && exec target/debug/sutazai dev $(ARGS)
 
+up: tools ## Start the services as processes over real servers; REPLICAS=2 runs two of each
+	@cargo build --release --bin sutazai && target/release/sutazai up --replicas $(REPLICAS) $(ARGS)
+
+down: ## Stop what `make up` started; nothing is left running
+	@[ ! -x target/release/sutazai ] || target/release/sutazai down $(ARGS)
+
+logs: ## Follow the logs of what `make up` started
+	@target/release/sutazai logs --follow $(ARGS)
+
 test: check ## Everything: checks, all tests, and the platform from a fresh clone
-	@cargo test $(SCOPE) --no-fail-fast --features system-tests/clone -- --test-threads=2 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
+	@cargo test $(SCOPE) --no-fail-fast --features system-tests/clone,system-tests/servers -- --test-threads=2 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
 test-fast: tools ## Unit, property, contract and flow tests; needs no server but Postgres' programs
 	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]

@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -13,6 +13,7 @@ use sutazai_mesh::catalog::ServiceName;
     version,
     after_help = "Examples:\n  \
         sutazai dev                     start the platform in one process, state in .run/\n  \
+        sutazai up                      the same as separate processes over real servers\n  \
         sutazai doctor                  probe every part of the running platform\n  \
         sutazai doctor --json | jq      the same for machines\n  \
         sutazai env init                write .env and secret files with random values"
@@ -31,6 +32,15 @@ pub struct Cli {
 pub enum Command {
     /// Start the whole platform in one process, with a real Postgres as its child.
     Dev(DevArgs),
+    /// Start the services as processes of their own over real servers, and return when they take work.
+    Up(UpArgs),
+    /// Stop what `up` started, in order; nothing is left running.
+    Down(DownArgs),
+    /// Show the logs of what `up` started.
+    Logs(LogsArgs),
+    /// Hold what `up` starts, in the background.
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
     /// Probe every part of the running platform and print the evidence.
     Doctor(DoctorArgs),
     /// Generate environment files.
@@ -41,6 +51,8 @@ pub enum Command {
     Token(TokenArgs),
     /// Render, check, compare and load the configuration of the gateway.
     Gateway(GatewayArgs),
+    /// Run one service as a process of its own, as its own program does.
+    Serve(ServeArgs),
     /// Write the generated files of the repository, or check that they are fresh.
     #[command(hide = true)]
     Generate {
@@ -78,6 +90,60 @@ pub struct DevArgs {
     /// Write a dump of the database (for `pg_restore`) first.
     #[arg(long, value_name = "FILE")]
     pub backup: Option<PathBuf>,
+}
+
+/// Arguments of `sutazai up`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        sutazai up --replicas 2                          two instances of every service\n  \
+        sutazai up --free-ports --data /tmp/second       a second platform beside the first")]
+pub struct UpArgs {
+    /// Folder that keeps the state, in `up/` below it.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+    /// Instances of each service.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub replicas: u16,
+    /// Take free ports in place of the documented ones.
+    #[arg(long)]
+    pub free_ports: bool,
+    /// Throw the state away first.
+    #[arg(long)]
+    pub reset: bool,
+}
+
+/// Arguments of `sutazai supervise`: those of `sutazai up`.
+pub type SuperviseArgs = UpArgs;
+
+/// Arguments of `sutazai down`.
+#[derive(Clone, Debug, Args)]
+pub struct DownArgs {
+    /// Folder that keeps the state.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+}
+
+/// Arguments of `sutazai logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// A service or server; all when absent.
+    pub name: Option<String>,
+    /// Go on with what is added.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Folder that keeps the state.
+    #[arg(long, value_name = "DIR", default_value = ".run")]
+    pub data: PathBuf,
+}
+
+/// Arguments of `sutazai serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The service.
+    pub service: ServiceName,
+    /// What its own program takes, for example --selfcheck.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
 }
 
 /// Arguments of `sutazai doctor`.

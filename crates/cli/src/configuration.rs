@@ -1,7 +1,7 @@
 //! `sutazai config`: the effective configuration of a service, or all its faults at once.
 
 use sutazai_mesh::catalog::ServiceName;
-use sutazai_runtime::config::{self, Configured, Faults, Reader, Setting, Source};
+use sutazai_runtime::config::{self, Configured, Faults, Reader, Setting, Source, Standalone};
 
 use crate::{args::ConfigArgs, screen::Screen};
 
@@ -45,13 +45,15 @@ pub fn command(args: &ConfigArgs, screen: &Screen) -> Result<(), Error> {
 /// Lists every setting that a service may read, whatever the environment says.
 pub fn settings(service: ServiceName) -> Vec<Setting> {
     fn of<C: Configured>() -> Vec<Setting> {
-        // The parts of the database's address are asked for only where its host is given.
-        let in_parts = Source::from_pairs([("POSTGRES_HOST", "database")]);
+        // The parts of an address are asked for only where its host is given.
+        let in_parts = Source::from_pairs(
+            ["POSTGRES_HOST", "RABBITMQ_HOST", "REDIS_HOST"].map(|host| (host, "-")),
+        );
         let mut all: Vec<Setting> = Vec::new();
         for (source, always) in [(Source::default(), true), (in_parts, false)] {
             let mut reader = Reader::new(&source);
             // Without settings the configuration is incomplete; only what was asked for counts here.
-            let _ = C::read(&mut reader);
+            let _ = Standalone::<C>::read(&mut reader);
             for setting in reader.settings() {
                 if all.iter().all(|known| known.name != setting.name) {
                     // What is asked for in one case only is never required by itself.
@@ -77,7 +79,7 @@ pub fn settings(service: ServiceName) -> Vec<Setting> {
 
 fn effective(service: ServiceName, source: &Source) -> Result<Vec<Setting>, Faults> {
     fn of<C: Configured>(source: &Source) -> Result<Vec<Setting>, Faults> {
-        Ok(config::load::<C>(source)?.settings)
+        Ok(config::load::<Standalone<C>>(source)?.settings)
     }
     match service {
         ServiceName::Backend => of::<backend::Config>(source),

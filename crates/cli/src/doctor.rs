@@ -18,7 +18,7 @@ pub use report::{Report, Row};
 pub enum Error {
     /// No platform runs on the folder.
     #[error(
-        "no platform runs on {folder}: start one with `sutazai dev`, or name its folder with --data"
+        "no platform runs on {folder}: start one with `sutazai dev` or `sutazai up`, or name its folder with --data"
     )]
     NotRunning {
         /// The folder.

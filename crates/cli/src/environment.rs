@@ -25,14 +25,20 @@ use crate::{
 /// Second part of the API key that `env init` makes.
 const ENVIRONMENT: &str = "live";
 /// Settings that differ from service to service, with what each is set to.
-const PER_SERVICE: [(&str, &str); 3] = [
+const PER_SERVICE: [(&str, &str); 4] = [
     ("SERVICE_KEY_FILE", "secrets/keys/<service>.pem"),
     (
         "DATABASE_URL",
         "a file with postgres://<role>:<password>@<host>/<database>",
     ),
     ("HTTP_LISTEN", "the address of each service"),
+    (
+        "CONSUL_HTTP_TOKEN",
+        "a file with the token that Consul gave this service",
+    ),
 ];
+/// Secrets that an address holds, made where the part itself is set up.
+const IN_ADDRESSES: [&str; 2] = ["AMQP_URL", "REDIS_URL"];
 
 /// Why files could not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +163,7 @@ fn value(
         "USER_KEY_FILE" => return Ok(Some((name.to_owned(), key_file(secrets, USERS)))),
         // The key in USER_KEY_FILE makes a seed for it unnecessary.
         "JWT_SECRET" => return Ok(None),
-        _ if !secret => return Ok(None),
+        _ if !secret || IN_ADDRESSES.contains(&name) => return Ok(None),
         _ => {}
     }
     let path = secrets.join(name.to_lowercase().replace('_', "-"));

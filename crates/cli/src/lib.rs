@@ -9,12 +9,16 @@ pub mod gateway;
 pub mod generate;
 pub mod screen;
 pub mod secret_file;
+pub mod serve;
 pub mod site;
 pub mod token;
+pub mod up;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
+
+pub use sutazai_runtime::entry::install_tls_provider;
 
 use args::{Cli, Command};
 use screen::Screen;
@@ -28,6 +32,9 @@ pub enum Error {
     /// The platform did not start or did not end well.
     #[error(transparent)]
     Dev(#[from] dev::Error),
+    /// The platform of many processes did not start or stop.
+    #[error(transparent)]
+    Up(#[from] up::Error),
     /// No platform to look at, or its description can not be read.
     #[error(transparent)]
     Doctor(#[from] doctor::Error),
@@ -76,6 +83,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()) * 2);
         }
     };
+    if let Command::Serve(args) = cli.command {
+        return serve::command(args);
+    }
     let screen = Screen::new(cli.json);
     match execute(cli.command, &screen) {
         Ok(code) => code,
@@ -94,6 +104,10 @@ fn execute(command: Command, screen: &Screen) -> Result<ExitCode, Error> {
     let runtime = runtime.map_err(Error::Runtime)?;
     match command {
         Command::Dev(args) => runtime.block_on(dev::command(args, screen))?,
+        Command::Up(args) => runtime.block_on(up::up(args, screen))?,
+        Command::Down(args) => runtime.block_on(up::down(args, screen))?,
+        Command::Logs(args) => runtime.block_on(up::logs(args, screen))?,
+        Command::Supervise(args) => runtime.block_on(up::supervise(args, screen))?,
         Command::Doctor(args) => return Ok(runtime.block_on(doctor::command(&args, screen))?),
         Command::Env(args) => environment::command(&args, screen)?,
         Command::Config(args) => configuration::command(&args, screen)?,
@@ -101,6 +115,7 @@ fn execute(command: Command, screen: &Screen) -> Result<ExitCode, Error> {
         Command::Gateway(args) => {
             return Ok(runtime.block_on(gateway::command(args.action, screen))?);
         }
+        Command::Serve(args) => return Ok(serve::command(args)),
         Command::Generate { check } => generate::command(check, screen)?,
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -112,10 +127,4 @@ fn execute(command: Command, screen: &Screen) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Chooses the one TLS provider of the process; without it the first TLS connection would panic.
-pub fn install_tls_provider() {
-    // An error means that a provider is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }

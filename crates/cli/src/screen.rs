@@ -83,6 +83,18 @@ impl Screen {
         }
     }
 
+    /// Says that a step ended well.
+    pub fn finished(&self, name: &str, what: &str, seconds: f64) {
+        if self.json {
+            self.event(&serde_json::json!({
+                "event": "step", "name": name, "detail": what, "seconds": seconds,
+            }));
+        } else {
+            let mark = self.mark(Mark::Good);
+            self.err_line(&format!("{mark} {name}: {what} ({seconds:.2} s)"));
+        }
+    }
+
     /// Says something that needs attention.
     pub fn note(&self, text: &str) {
         if self.json {
@@ -162,15 +174,7 @@ impl Step<'_> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        if self.screen.json {
-            self.screen.event(&serde_json::json!({
-                "event": "step", "name": self.name, "detail": what, "seconds": seconds,
-            }));
-        } else {
-            let mark = self.screen.mark(Mark::Good);
-            self.screen
-                .err_line(&format!("{mark} {}: {what} ({seconds:.2} s)", self.name));
-        }
+        self.screen.finished(self.name, what, seconds);
     }
 }
 

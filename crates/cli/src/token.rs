@@ -11,13 +11,17 @@ use sutazai_auth::{
     token::issue_user,
 };
 
-use crate::{args::TokenArgs, screen::Screen, site::secrets::USERS};
+use crate::{
+    args::TokenArgs,
+    screen::Screen,
+    site::{Description, secrets::USERS},
+};
 
 /// Why no token could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The key can not be read.
-    #[error("can not read {path}: has `sutazai dev` run on this folder?")]
+    #[error("can not read {path}: has `sutazai dev` or `sutazai up` run on this folder?")]
     Read {
         /// The key file.
         path: PathBuf,
@@ -37,7 +41,9 @@ pub enum Error {
 /// # Errors
 /// Why the local key can not be used.
 pub fn command(args: &TokenArgs, screen: &Screen) -> Result<(), Error> {
-    let token = mint(&args.data.join("keys"))?;
+    let running = Description::read(&args.data);
+    let keys = running.map_or_else(|_| args.data.join("keys"), |running| running.keys);
+    let token = mint(&keys)?;
     if screen.is_json() {
         screen.event(&serde_json::json!({"access_token": token, "token_type": "Bearer"}));
     } else {

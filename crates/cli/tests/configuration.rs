@@ -43,30 +43,36 @@ fn cfg_01_without_settings_every_service_names_all_that_is_missing() {
             &["DATABASE_URL", "SERVICE_KEY_FILE", "JWKS_FILE"],
         ),
         ("ollama-proxy", &["SERVICE_KEY_FILE", "JWKS_FILE"]),
-        ("automation-agent", &["SERVICE_KEY_FILE", "JWKS_FILE"]),
+        (
+            "automation-agent",
+            &["SERVICE_KEY_FILE", "JWKS_FILE", "AMQP_URL"],
+        ),
     ] {
-        let begun = Instant::now();
-        let output = run(&["config", service], &[]);
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{service} thought for too long"
-        );
-        assert_eq!(output.status.code(), Some(78), "{service}");
-        let faults = text(&output.stderr);
-        for name in missing {
+        for command in ["config", "serve"] {
+            let begun = Instant::now();
+            let output = run(&[command, service], &[]);
             assert!(
-                faults.contains(name),
-                "{service} does not name {name}: {faults}"
+                begun.elapsed() < Duration::from_secs(2),
+                "{service} thought for too long"
             );
+            assert_eq!(output.status.code(), Some(78), "{service}");
+            let faults = text(&output.stderr);
+            for name in missing {
+                assert!(
+                    faults.contains(name),
+                    "{service} does not name {name}: {faults}"
+                );
+            }
+            assert!(
+                faults.contains("where:"),
+                "{service} does not say where to set them: {faults}"
+            );
+            assert!(
+                !faults.contains("panicked") && !faults.contains("stack backtrace"),
+                "{faults}"
+            );
+            assert!(faults.contains("CONSUL_HTTP_ADDR"), "{faults}");
         }
-        assert!(
-            faults.contains("where:"),
-            "{service} does not say where to set them: {faults}"
-        );
-        assert!(
-            !faults.contains("panicked") && !faults.contains("stack backtrace"),
-            "{faults}"
-        );
     }
 }
 
@@ -117,6 +123,8 @@ fn cfg_09_the_effective_configuration_masks_secrets() {
         ("USER_KEY_FILE", &file("keys/users.pem")),
         ("SECRET_KEY", CANARY),
         ("ADMIN_PASSWORD", CANARY),
+        ("CONSUL_HTTP_ADDR", "127.0.0.1:8500"),
+        ("CONSUL_HTTP_TOKEN", CANARY),
     ];
     for arguments in [&["config", "backend"][..], &["--json", "config", "backend"]] {
         let output = run(arguments, &variables);

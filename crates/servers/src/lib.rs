@@ -3,6 +3,7 @@
 pub mod consul;
 pub mod ollama;
 pub mod postgres;
+pub mod process;
 pub mod programs;
 pub mod rabbitmq;
 pub mod redis;

@@ -26,7 +26,8 @@ use crate::{
     args::DevArgs,
     screen::Screen,
     site::{
-        Description, Settings, database::Database, folder::Folder, node::Fleet, secrets::Secrets,
+        Description, Settings, database::Database, description, folder::Folder, node::Fleet,
+        secrets::Secrets,
     },
 };
 
@@ -97,24 +98,19 @@ impl Platform {
         let kept = args.data.join("postgres/PG_VERSION").exists();
         if let (Some(file), true) = (&args.backup, kept) {
             let folder = Folder::open(&args.data, false)?;
-            let database = Database::start(&folder, None).await?;
+            let database = Database::start(&folder).await?;
             database.backup(file).await?;
             database.stop().await;
         }
         let folder = Folder::open(&args.data, args.reset)?;
         let secrets = Secrets::ensure(&folder)?;
-        let database = Database::start(&folder, None).await?;
+        let database = Database::start(&folder).await?;
         step.done(&format!("postgres on port {}", database.server().port()));
 
         let step = screen.step("model node");
         let fleet = Fleet::find(&source).await?;
         step.done(&fleet.urls().join(", "));
-        if fleet.is_demo() {
-            screen.note(
-                "no Ollama answered, so the built-in demo node does: it is no model and says so in each \
-                 answer; start Ollama (or set OLLAMA_HOST) and start again for real ones",
-            );
-        }
+        fleet.note_demo(screen);
 
         let step = screen.step("services");
         let parts = Parts::new(
@@ -127,7 +123,7 @@ impl Platform {
         );
         let settings = Settings {
             secrets: &secrets,
-            database: &database,
+            roles: database.roles(),
             fleet: &fleet,
         };
         let source = |service: ServiceName| -> Source {
@@ -142,11 +138,12 @@ impl Platform {
             })
         };
         let services = launch_all(&source, &parts).await?;
-        let description = Description::new(&folder, &secrets, &database, &fleet).with_services(
-            services
-                .iter()
-                .map(|service| (service.name, service.addresses)),
-        );
+        let description = Description::new(&folder, &secrets, database.server(), &fleet)
+            .with_services(
+                services
+                    .iter()
+                    .map(|service| (service.name, service.addresses)),
+            );
         let platform = Self {
             description,
             services,
@@ -155,7 +152,8 @@ impl Platform {
             folder,
         };
         platform.ready(&parts).await?;
-        platform.description.write(&platform.folder)?;
+        let file = platform.folder.path(description::DEV);
+        platform.description.write(&file)?;
         step.done(&format!("{} take work", platform.services.len()));
         Ok(platform)
     }
@@ -200,7 +198,8 @@ impl Platform {
             futures::future::join_all(members.map(Running::stop)).await;
         }
         self.fleet.stop().await;
-        Description::remove(&self.folder);
+        // Nothing says any more that a platform runs.
+        let _ = std::fs::remove_file(self.folder.path(description::DEV));
         self.database.stop().await;
     }
 

@@ -36,21 +36,58 @@ fn schemas() -> [(&'static str, &'static Migrator); 4] {
     ]
 }
 
-/// The running database with the file of a URL for each service.
+/// The running database with the roles in it.
 #[derive(Debug)]
 pub struct Database {
     server: Postgres,
-    url_files: Vec<(ServiceName, PathBuf)>,
+    roles: Roles,
 }
 
+/// The login role of each service, as the file with its URL.
+#[derive(Debug)]
+pub struct Roles(Vec<(ServiceName, PathBuf)>);
+
 impl Database {
-    /// Starts the server on `port`, or on a free one, makes roles and schemas, and brings them to
-    /// this version.
+    /// Starts the server on a free port, makes roles and schemas, and brings them to this version.
     ///
     /// # Errors
     /// What is missing on the machine, or why the server, a role or a migration failed.
-    pub async fn start(folder: &Folder, port: Option<u16>) -> Result<Self, Error> {
-        let server = Postgres::start(options(folder, port)?).await?;
+    pub async fn start(folder: &Folder) -> Result<Self, Error> {
+        let server = Postgres::start(options(folder, None)?).await?;
+        let roles = Roles::prepare(folder, &server).await?;
+        Ok(Self { server, roles })
+    }
+
+    /// Returns the roles.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// Returns the server.
+    pub fn server(&self) -> &Postgres {
+        &self.server
+    }
+
+    /// Writes a dump of all schemas.
+    ///
+    /// # Errors
+    /// Why the dump or its file failed.
+    pub async fn backup(&self, file: &Path) -> Result<(), Error> {
+        Ok(self.server.dump(DATABASE, file).await?)
+    }
+
+    /// Stops the server.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+}
+
+impl Roles {
+    /// Makes roles and schemas on a server, and brings them to this version.
+    ///
+    /// # Errors
+    /// Why a role or a migration failed.
+    pub async fn prepare(folder: &Folder, server: &Postgres) -> Result<Self, Error> {
         let login = |role: &'static str| -> Result<Login, Error> {
             Ok(Login {
                 role,
@@ -75,43 +112,24 @@ impl Database {
         for (schema, migrator) in schemas() {
             migrate(&owner, schema, migrator).await?;
         }
-        let url_files = ROLES.map(|(service, role)| {
+        let files = ROLES.map(|(service, role)| {
             let file = folder.path(&format!("secrets/database-{role}"));
             secret_file::write(&file, &url(role)?)?;
             Ok((service, file))
         });
-        let url_files = url_files.into_iter().collect::<Result<_, Error>>()?;
-        Ok(Self { server, url_files })
+        Ok(Self(files.into_iter().collect::<Result<_, Error>>()?))
     }
 
     /// Returns the file with the URL of a service's own role; none for a service without data.
     pub fn url_file(&self, service: ServiceName) -> Option<&Path> {
-        self.url_files
-            .iter()
-            .find(|(name, _)| *name == service)
-            .map(|(_, file)| file.as_path())
-    }
-
-    /// Returns the server.
-    pub fn server(&self) -> &Postgres {
-        &self.server
-    }
-
-    /// Writes a dump of all schemas.
-    ///
-    /// # Errors
-    /// Why the dump or its file failed.
-    pub async fn backup(&self, file: &Path) -> Result<(), Error> {
-        Ok(self.server.dump(DATABASE, file).await?)
-    }
-
-    /// Stops the server.
-    pub async fn stop(self) {
-        self.server.stop().await;
+        let mut files = self.0.iter();
+        let found = files.find(|(name, _)| *name == service);
+        found.map(|(_, file)| file.as_path())
     }
 }
 
-fn options(folder: &Folder, port: Option<u16>) -> Result<Options, Error> {
+/// Returns how the server is run on a state folder.
+pub(crate) fn options(folder: &Folder, port: Option<u16>) -> Result<Options, Error> {
     Ok(Options {
         data: folder.path("postgres"),
         port,

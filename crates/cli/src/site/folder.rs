@@ -51,6 +51,16 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Returns the process that holds a folder, if one does.
+    pub fn holder(root: &Path) -> Option<u32> {
+        let path = root.join("lock");
+        let file = fs::File::open(&path).ok()?;
+        if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+            return None;
+        }
+        fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
     /// Returns the path of an entry.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
@@ -90,7 +100,7 @@ impl Folder {
             let path = entry?.path();
             match path.file_name().and_then(|name| name.to_str()) {
                 // Downloaded programs are no state.
-                Some("lock" | "bin" | "node_modules") => {}
+                Some("lock" | "bin" | "node_modules" | "up" | "logs") => {}
                 _ if path.is_dir() => fs::remove_dir_all(path)?,
                 _ => fs::remove_file(path)?,
             }
@@ -135,7 +145,9 @@ mod tests {
             panic!("two processes on one folder");
         };
         assert_eq!(pid, std::process::id().to_string());
+        assert_eq!(Folder::holder(root.path()), Some(std::process::id()));
         drop(first);
+        assert_eq!(Folder::holder(root.path()), None);
         Folder::open(root.path(), false).unwrap();
     }
 

@@ -6,6 +6,7 @@ use sutazai_mesh::http::HttpClient;
 use sutazai_runtime::config::Source;
 
 use super::{Error, demo_node::DemoNode};
+use crate::screen::Screen;
 
 /// Where Ollama listens unless told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:11434";
@@ -57,6 +58,16 @@ impl Fleet {
     /// Says whether the demo node stands in for a model.
     pub fn is_demo(&self) -> bool {
         self.demo.is_some()
+    }
+
+    /// Tells people when the demo node stands in for a model.
+    pub(crate) fn note_demo(&self, screen: &Screen) {
+        if self.is_demo() {
+            screen.note(
+                "no Ollama answered, so the built-in demo node does: it is no model and says so in each \
+                 answer; start Ollama (or set OLLAMA_HOST) and start again for real ones",
+            );
+        }
     }
 
     /// Stops the demo node.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sutazai_mesh::catalog::ServiceName;
 
-use super::{database::Database, node::Fleet, secrets::Secrets};
+use super::{database::Roles, node::Fleet, secrets::Secrets};
 
 /// Seconds that a service may take to drain. Three groups stop one after the other, and all have to
 /// be gone within the 25 s of the process story.
@@ -13,7 +13,7 @@ const DRAIN_SECONDS: &str = "7";
 /// Everything that the settings of the services are made of.
 pub(crate) struct Settings<'a> {
     pub(crate) secrets: &'a Secrets,
-    pub(crate) database: &'a Database,
+    pub(crate) roles: &'a Roles,
     pub(crate) fleet: &'a Fleet,
 }
 
@@ -30,7 +30,7 @@ impl Settings<'_> {
             ("SERVICE_KEY_FILE", text(&self.secrets.key_of(service))),
             ("JWKS_FILE", text(&self.secrets.jwks)),
         ];
-        if let Some(file) = self.database.url_file(service) {
+        if let Some(file) = self.roles.url_file(service) {
             settings.extend([
                 // An empty value is none: the file alone counts.
                 ("DATABASE_URL", String::new()),

@@ -1,0 +1,298 @@
+//! The process in the background that holds all others.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sutazai_mesh::{catalog::ServiceName, registry::Registry};
+use sutazai_runtime::{config::Source, lifecycle, lifecycle::Shutdown};
+use sutazai_telemetry::Format;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use super::{
+    Error, LOGS,
+    board::Board,
+    keeper::Keeper,
+    logs,
+    plan::{Plan, Running},
+    ports::Ports,
+    registry,
+    servers::{Servers, failed},
+    services::{Instance, Services},
+};
+use crate::{
+    args::SuperviseArgs,
+    configuration::SERVICES,
+    screen::Screen,
+    site::{
+        self, Description, Settings,
+        database::Roles,
+        description::{UP, UP_FOLDER},
+        folder::Folder,
+        node::Fleet,
+        secrets::Secrets,
+    },
+};
+
+/// Longest time until every service takes work.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Lines of the log of a service that ended too early.
+const LAST_LINES: usize = 20;
+/// Services in the order of the stop: callers before those they call. Servers come last.
+const STOPS: [&[ServiceName]; 3] = [
+    &[ServiceName::Backend],
+    &[ServiceName::AutomationAgent, ServiceName::AgentOrchestrator],
+    &[ServiceName::TaskCoordinator, ServiceName::OllamaProxy],
+];
+
+/// Holds the platform until a signal; progress goes to standard output, one JSON document a line.
+///
+/// # Errors
+/// What could not be started, with the way out.
+pub async fn command(args: SuperviseArgs, screen: &Screen) -> Result<(), Error> {
+    let config = sutazai_telemetry::Config {
+        // Lines on standard error: standard output is for the progress.
+        format: Format::Human,
+        filter: std::env::var("RUST_LOG")
+            .unwrap_or_else(|_| sutazai_telemetry::DEFAULT_FILTER.to_owned()),
+        ..sutazai_telemetry::Config::default()
+    };
+    // Without a subscriber the platform still works, so a failure here ends nothing.
+    let _telemetry = sutazai_telemetry::init(&config).ok();
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(lifecycle::signals(shutdown.clone()));
+    let platform = tokio::select! {
+        platform = Box::pin(Platform::start(&args, screen)) => platform?,
+        () = shutdown.draining() => return Ok(()),
+    };
+    screen.event(&serde_json::json!({
+        "event": "ready", "platform": platform.board.description(),
+    }));
+    info!("platform ready");
+    shutdown.draining().await;
+    platform.stop().await;
+    info!("platform stopped");
+    signals.abort();
+    Ok(())
+}
+
+struct Platform {
+    board: Board,
+    services: Vec<(ServiceName, Keeper)>,
+    servers: Vec<Keeper>,
+    background: Vec<JoinHandle<()>>,
+    fleet: Fleet,
+    // Last: the folder stays locked until all else is gone.
+    folder: Folder,
+}
+
+/// A process that runs and is not kept yet.
+type Fresh<Name> = (Name, Plan, Running);
+
+/// The services while they are not kept yet.
+struct Started {
+    board: Board,
+    registry: Arc<dyn Registry>,
+    services: Vec<Fresh<Instance>>,
+    fleet: Fleet,
+}
+
+impl Platform {
+    async fn start(args: &SuperviseArgs, screen: &Screen) -> Result<Self, Error> {
+        let folder = Folder::open(&args.data.join(UP_FOLDER), args.reset)?;
+        let ports = if args.free_ports {
+            Ports::free().map_err(site::Error::Secrets)?
+        } else {
+            Ports::documented(args.replicas)?
+        };
+        let logs = folder.path(LOGS);
+        fs::create_dir_all(&logs).map_err(site::Error::Secrets)?;
+
+        let step = screen.step("servers");
+        let servers = Servers::plan(&folder, &ports)?;
+        let running = servers.start().await?;
+        for (name, _, running) in &running {
+            link_log(&logs, name, running);
+        }
+        step.done("postgres, redis, rabbitmq, consul");
+
+        let started = start_services(args, &folder, &ports, &servers, &running, screen).await;
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => {
+                // Nothing is left when we say that it failed.
+                let stops = running.into_iter().map(|(.., running)| running.stop());
+                futures::future::join_all(stops).await;
+                return Err(error);
+            }
+        };
+        Ok(Self::keep(started, running, folder, logs))
+    }
+
+    /// Hands every process to a keeper.
+    fn keep(
+        started: Started,
+        servers: Vec<Fresh<&'static str>>,
+        folder: Folder,
+        logs: PathBuf,
+    ) -> Self {
+        let Started {
+            board,
+            registry,
+            services,
+            fleet,
+        } = started;
+        let keep = |name: String, plan, running| Keeper::new(name, plan, running, board.clone());
+        let services = services.into_iter().map(|(instance, plan, running)| {
+            let Instance { service, name } = instance;
+            (service, keep(name, plan, running))
+        });
+        let services = services.collect();
+        let servers = servers
+            .into_iter()
+            .map(|(name, plan, running)| keep(name.to_owned(), plan, running));
+        let servers = servers.collect();
+        board.locate(&*registry);
+        let background = vec![
+            tokio::spawn(board.clone().follow(registry)),
+            tokio::spawn(logs::keep_short(logs)),
+        ];
+        Self {
+            board,
+            services,
+            servers,
+            background,
+            fleet,
+            folder,
+        }
+    }
+
+    /// Drains the services, callers before those they call, then stops the servers.
+    async fn stop(mut self) {
+        for task in &self.background {
+            task.abort();
+        }
+        for group in STOPS {
+            let members = self
+                .services
+                .extract_if(.., |(service, _)| group.contains(service));
+            let stops: Vec<_> = members.map(|(_, keeper)| keeper.stop()).collect();
+            futures::future::join_all(stops).await;
+        }
+        self.fleet.stop().await;
+        futures::future::join_all(self.servers.into_iter().map(Keeper::stop)).await;
+        // Nothing says any more that a platform runs.
+        let _ = fs::remove_file(self.folder.path(UP));
+    }
+}
+
+/// Prepares the database, finds the model nodes, and starts the services.
+async fn start_services(
+    args: &SuperviseArgs,
+    folder: &Folder,
+    ports: &Ports,
+    servers: &Servers,
+    running: &[Fresh<&'static str>],
+    screen: &Screen,
+) -> Result<Started, Error> {
+    let postgres = running.iter().find_map(|(.., running)| match running {
+        Running::Postgres(server) => Some(server),
+        _ => None,
+    });
+    let postgres = postgres.ok_or_else(|| Error::GaveUp("no postgres was planned".to_owned()))?;
+    let step = screen.step("schemas");
+    let secrets = Secrets::ensure(folder)?;
+    let roles = Roles::prepare(folder, postgres).await?;
+    step.done("of this version");
+
+    let step = screen.step("model node");
+    let fleet = Fleet::find(&Source::process()).await?;
+    step.done(&fleet.urls().join(", "));
+    fleet.note_demo(screen);
+
+    let step = screen.step("services");
+    let mut description = Description::new(folder, &secrets, postgres, &fleet);
+    description.servers = Some(servers.description.clone());
+    // Of several instances, the first is the door that people and scripts are told of.
+    description.api = ports.door(ServiceName::Backend);
+    description.models = ports.door(ServiceName::OllamaProxy);
+    let registry = registry::open(&servers.description.consul)?;
+    let services = Services {
+        settings: Settings {
+            secrets: &secrets,
+            roles: &roles,
+            fleet: &fleet,
+        },
+        servers,
+        ports,
+        replicas: args.replicas,
+    };
+    let starts = services.plans()?.into_iter();
+    let starts = starts.map(async |(instance, plan)| {
+        let running = plan.start().await;
+        let running = running.map_err(|source| failed(&instance.name, source))?;
+        Ok::<_, Error>((instance, plan, running))
+    });
+    let fresh = futures::future::try_join_all(starts).await?;
+    if let Err(error) = ready(&fresh, &*registry, &services).await {
+        let stops = fresh.into_iter().map(|(.., running)| running.stop());
+        futures::future::join_all(stops).await;
+        return Err(error);
+    }
+    step.done(&format!("{} processes take work", fresh.len()));
+    Ok(Started {
+        board: Board::new(description, folder.path(UP)),
+        registry,
+        services: fresh,
+        fleet,
+    })
+}
+
+/// Waits until the registry lists every instance.
+async fn ready(
+    fresh: &[Fresh<Instance>],
+    registry: &dyn Registry,
+    services: &Services<'_>,
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    let watches = SERVICES.map(|name| (name, registry.watch(name)));
+    let wanted = usize::from(services.replicas);
+    loop {
+        let missing = watches.iter().filter_map(|(name, watch)| {
+            let there = watch.current().len();
+            (there < wanted).then(|| format!("{name} ({there} of {wanted})"))
+        });
+        let missing: Vec<String> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if let Some((instance, ..)) = fresh.iter().find(|(.., running)| running.has_ended()) {
+            let name = instance.name.clone();
+            let log = services.log(&name);
+            let tail = logs::tail(&log, LAST_LINES).unwrap_or_default().join("\n");
+            return Err(Error::Ended { name, log, tail });
+        }
+        if begun.elapsed() > READY_LIMIT {
+            return Err(Error::Late {
+                seconds: READY_LIMIT.as_secs(),
+                waiting: missing.join(", "),
+                logs: services.servers.description.logs.clone(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Lets the log of a server be found beside those of the services.
+fn link_log(folder: &Path, name: &str, running: &Running) {
+    let Some(log) = running.log() else { return };
+    let link = folder.join(format!("{name}.log"));
+    let _ = fs::remove_file(&link);
+    if let Err(error) = std::os::unix::fs::symlink(&log, &link) {
+        tracing::warn!(%error, log = %log.display(), "the log can not be linked");
+    }
+}
