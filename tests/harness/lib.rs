@@ -13,6 +13,7 @@ mod client;
 mod history;
 mod people;
 mod producer;
+pub mod program;
 mod python;
 mod shared;
 mod stage;

@@ -5,7 +5,9 @@ use std::{fs, path::Path, process::Command};
 use rustix::fs::Mode;
 use serde_json::Value;
 
-use crate::process::{Dev, folder, program, root, shell};
+use system_tests::program::{program, root};
+
+use crate::process::{Dev, folder, shell};
 
 /// Ports of its own: the documented ones may be taken on this machine.
 const PORTS: &str = "--port 0 --proxy-port 0";

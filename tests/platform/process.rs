@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -10,28 +10,12 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use sutazai_cli::site::Description;
+use system_tests::program::{program, target};
 
 /// Longest time for a build and a start.
 const START_LIMIT: Duration = Duration::from_secs(900);
 /// Longest time from a signal to the end.
 const STOP_LIMIT: Duration = Duration::from_secs(25);
-
-/// The root of this repository.
-pub(crate) fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    root.canonicalize().expect("the repository")
-}
-
-/// The target folder that this test was built in: builds of the same code find their parts there.
-pub(crate) fn target() -> PathBuf {
-    let program = std::env::current_exe().expect("this program");
-    // <target>/debug/deps/platform-…
-    program
-        .ancestors()
-        .nth(3)
-        .expect("a target folder")
-        .to_owned()
-}
 
 /// A folder that the database's own account can reach.
 pub(crate) fn folder() -> tempfile::TempDir {
@@ -176,20 +160,6 @@ impl Drop for Dev {
 
 fn pid(raw: u32) -> Pid {
     Pid::from_raw(raw.try_into().expect("a pid")).expect("a pid")
-}
-
-/// Returns the path of the program, built from this tree.
-pub(crate) fn program() -> PathBuf {
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bin", "sutazai"])
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .status();
-    assert!(
-        status.expect("cargo runs").success(),
-        "the program does not build"
-    );
-    target().join("debug/sutazai")
 }
 
 /// Runs a printed command in a shell.

@@ -2,7 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use crate::process::{Dev, folder, program};
+use system_tests::program::program;
+
+use crate::process::{Dev, folder};
 
 /// An account that owns nothing.
 const STRANGER: u32 = 65534;

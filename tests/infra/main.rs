@@ -1,0 +1,14 @@
+//! The services as processes of their own over real RabbitMQ, Consul, Redis and Postgres.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+mod addresses;
+mod binaries;
+mod consul;
+mod crash;
+mod platform;
+mod replicas;
+mod selfcheck;
+mod stop;
+mod up;
+mod work;
