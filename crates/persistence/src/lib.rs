@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod error;
+pub mod limit;
 pub mod migrate;
 pub mod postgres;
 pub mod provision;

@@ -1,4 +1,4 @@
-//! The connection and the cache against a real Redis.
+//! The connection, the cache and the limits against a real Redis.
 
 #![expect(clippy::expect_used, reason = "the setup of a test may panic")]
 
@@ -7,4 +7,5 @@ mod connection;
 mod harness;
 mod invalidation;
 mod life;
+mod limit;
 mod outage;
