@@ -10,6 +10,7 @@
 mod agents;
 mod auth;
 mod bodies;
+mod cache;
 mod chat;
 mod circuit_breaker;
 mod docs;
@@ -20,6 +21,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod parameters;
+mod rate_limit;
 mod routes;
 mod schema;
 mod secrets;

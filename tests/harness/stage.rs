@@ -20,6 +20,7 @@ use sutazai_messaging::{
     Broker,
     memory::{Limits, MemoryBroker},
 };
+use sutazai_persistence::Cache;
 use sutazai_resilience::Deadline;
 use sutazai_runtime::config::Source;
 use sutazai_telemetry::Guard;
@@ -39,6 +40,7 @@ pub struct Setup {
     settings: Vec<(String, String)>,
     broker: Option<Arc<dyn Broker>>,
     registry: Option<Arc<dyn Registry>>,
+    cache: Option<Cache>,
 }
 
 impl Setup {
@@ -70,6 +72,13 @@ impl Setup {
         self
     }
 
+    /// Takes a cache in place of the in-process one.
+    #[must_use]
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
     /// Starts the platform; without a node of its own it gets one with the default script.
     pub async fn start(self) -> Stage {
         self.start_in(folder()).await
@@ -88,7 +97,14 @@ impl Setup {
         let mut source = Source::from_pairs(self.settings);
         source = source.with("OLLAMA_URLS", urls.join(","));
         let broker = self.broker.unwrap_or_else(in_process);
-        let platform = start(folder.path(), source.clone(), broker.clone(), self.registry).await;
+        let platform = start(
+            folder.path(),
+            source.clone(),
+            broker.clone(),
+            self.registry,
+            self.cache,
+        )
+        .await;
         Stage {
             platform,
             nodes,
@@ -276,7 +292,7 @@ impl Down {
             folder,
         } = self;
         let broker = in_process();
-        let platform = start(folder.path(), source.clone(), broker.clone(), None).await;
+        let platform = start(folder.path(), source.clone(), broker.clone(), None, None).await;
         Stage {
             platform,
             nodes,
@@ -296,6 +312,7 @@ async fn start(
     source: Source,
     broker: Arc<dyn Broker>,
     registry: Option<Arc<dyn Registry>>,
+    cache: Option<Cache>,
 ) -> Platform {
     sutazai_cli::install_tls_provider();
     start_telemetry();
@@ -309,6 +326,7 @@ async fn start(
     let options = Options {
         broker: Some(broker),
         registry,
+        cache,
         ..Options::new(args, source)
     };
     Platform::start(options, &Screen::silent())

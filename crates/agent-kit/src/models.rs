@@ -148,6 +148,7 @@ mod tests {
         event(Event::Opened(Opened {
             model: "tinyllama:latest".to_owned(),
             node: "node-1".to_owned(),
+            cached: false,
         }))
     }
 

@@ -8,6 +8,7 @@ use sutazai_mesh::{
     catalog::ServiceName,
     registry::{Instance, Registry},
 };
+use sutazai_persistence::Cache;
 use sutazai_proto::{Violation, agents::v1::AnnounceRequest};
 
 use crate::{Error, store::Store};
@@ -18,6 +19,9 @@ const DESCRIPTION_LIMIT: usize = 512;
 const CAPABILITIES_LIMIT: usize = 64;
 /// Most tasks that one instance may say it runs at once.
 const SLOTS_LIMIT: u32 = 1024;
+
+/// Tag of cached answers that list agents.
+const LISTED: &str = "agents";
 
 /// A checked announcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,17 +52,26 @@ pub(crate) struct Agent {
 pub(crate) struct Agents {
     store: Store,
     registry: Arc<dyn Registry>,
+    cache: Cache,
 }
 
 impl Agents {
-    pub(crate) fn new(store: Store, registry: Arc<dyn Registry>) -> Self {
-        Self { store, registry }
+    pub(crate) fn new(store: Store, registry: Arc<dyn Registry>, cache: Cache) -> Self {
+        Self {
+            store,
+            registry,
+            cache,
+        }
     }
 
     /// Records what an agent can do; a later announcement replaces an earlier one.
     pub(crate) async fn announce(&self, announcement: &Announcement) -> Result<(), Error> {
         self.store.upsert(announcement).await?;
         tracing::info!(agent = announcement.name, "agent announced itself");
+        if let Err(error) = self.cache.invalidate_tag(LISTED).await {
+            // Cached lists live for seconds, and the cache repeats it.
+            tracing::warn!(%error, "cached lists of agents are not invalidated yet");
+        }
         Ok(())
     }
 

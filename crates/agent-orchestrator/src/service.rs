@@ -57,7 +57,10 @@ impl Config {
         migrate::verify(&database, &MIGRATOR).await?;
         let identity = Identity::from_files(NAME, &self.service_key_file, &self.jwks_file)?;
         let Parts {
-            registry, broker, ..
+            registry,
+            broker,
+            cache,
+            ..
         } = parts;
         let mesh = Mesh::balanced(
             NAME,
@@ -66,7 +69,7 @@ impl Config {
             self.base.balancing.clone(),
         );
 
-        let agents = Agents::new(Store::new(database.clone()), registry.clone());
+        let agents = Agents::new(Store::new(database.clone()), registry.clone(), cache);
         let models = Models::new(mesh.clone(), identity.clone());
         let agent: Arc<dyn Agent> = Arc::new(Generator::new(models, self.slots));
         let own = announcement(&*agent);

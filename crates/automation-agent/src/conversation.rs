@@ -60,6 +60,8 @@ impl Conversation {
                     ..Options::default()
                 }),
                 format: Plan::schema().into_bytes(),
+                // Another attempt at the task is another chance for a better plan.
+                cache: Some(false),
             },
             tries: 0,
         }

@@ -47,6 +47,8 @@ pub(crate) struct Question {
     /// Absent begins a conversation.
     pub(crate) conversation: Option<ConversationId>,
     pub(crate) options: Options,
+    /// Whether the answer may come out of the cache; absent: when it is deterministic.
+    pub(crate) cache: Option<bool>,
 }
 
 /// An answer that has begun; dropping it aborts the model's work.
@@ -59,6 +61,7 @@ pub(crate) struct Answer {
     question: String,
     asked_at: DateTime<Utc>,
     model: String,
+    cached: bool,
     text: String,
 }
 
@@ -117,6 +120,7 @@ impl Chat {
             messages: messages(context, question.text.clone()),
             options: Some(question.options),
             format: Vec::new(),
+            cache: question.cache,
         };
         let deadline = Deadline::after(TOTAL);
         let mut stream = self
@@ -141,6 +145,7 @@ impl Chat {
             question: question.text,
             asked_at,
             model: opened.model,
+            cached: opened.cached,
             text: String::new(),
         })
     }
@@ -181,6 +186,11 @@ impl Answer {
     /// Returns the name of the model that answers.
     pub(crate) fn model(&self) -> &str {
         &self.model
+    }
+
+    /// Returns whether it comes out of the cache.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.cached
     }
 
     /// Returns the text so far.

@@ -16,7 +16,10 @@ use sutazai_runtime::{
     entry::Need,
 };
 
-use crate::{MIGRATOR, http::AllowedOrigins};
+use crate::{
+    MIGRATOR,
+    http::{AllowedOrigins, Rates},
+};
 
 /// Days that a conversation is kept after its newest turn, by default.
 const RETENTION_DAYS: u32 = 365;
@@ -46,6 +49,8 @@ pub struct Config {
     pub conversation_retention_days: u32,
     /// Origins of other sites that may use the API from a browser.
     pub cors_allowed_origins: AllowedOrigins,
+    /// How often one principal may ask.
+    pub rates: Rates,
 }
 
 /// Where the key of users' tokens comes from.
@@ -127,6 +132,7 @@ impl Configured for Config {
             "origins of other sites that may use the API from a browser, separated by commas",
             AllowedOrigins::default(),
         );
+        let rates = read_rates(reader);
         Some(Self {
             base: base?,
             database: database?,
@@ -138,6 +144,7 @@ impl Configured for Config {
             admin_api_key,
             conversation_retention_days,
             cors_allowed_origins,
+            rates,
         })
     }
 
@@ -150,6 +157,28 @@ impl Configured for Config {
                 Identity::check(Self::SERVICE, &key_file, &jwks_file)
             }),
         ]
+    }
+}
+
+fn read_rates(reader: &mut Reader<'_>) -> Rates {
+    let default = Rates::default();
+    let mut rate = |name, doc, default| reader.within(name, doc, default, 1..=u32::MAX);
+    Rates {
+        chat: rate(
+            "RATE_LIMIT_CHAT_PER_MINUTE",
+            "questions that one principal may ask in a minute, a tenth of them at once",
+            default.chat,
+        ),
+        read: rate(
+            "RATE_LIMIT_READ_PER_MINUTE",
+            "requests that only read that one principal may make in a minute",
+            default.read,
+        ),
+        write: rate(
+            "RATE_LIMIT_WRITE_PER_MINUTE",
+            "other requests that one principal may make in a minute",
+            default.write,
+        ),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What can go wrong behind the API, and how a caller should react.
 
+use std::{sync::Arc, time::Duration};
+
 use sutazai_auth::AuthError;
-use sutazai_persistence::DatabaseError;
+use sutazai_persistence::{DatabaseError, cache::CacheError, redis::RedisError};
 use sutazai_proto::{Coded, Details, ErrorCode, RemoteError};
 
 /// A failure of an operation of the API.
@@ -49,6 +51,33 @@ pub enum Error {
     /// A credential could not be judged or made.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The cache has no such entry.
+    #[error("the cache has no entry of this name")]
+    CacheEntryNotFound,
+    /// Redis refused or failed.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The principal asked too often.
+    #[error("too many requests of this kind")]
+    RateLimited {
+        /// When the next one is let through.
+        retry_after: Duration,
+    },
+    /// A failure that several callers share, because one of them asked for all.
+    #[error(transparent)]
+    Shared(Arc<Error>),
+    /// A value can not be cached; a fault of ours.
+    #[error("a value can not be cached")]
+    Uncacheable(#[source] Arc<serde_json::Error>),
+}
+
+impl From<CacheError<Arc<Error>>> for Error {
+    fn from(error: CacheError<Arc<Error>>) -> Self {
+        match error {
+            CacheError::Load(error) => Self::Shared(error),
+            CacheError::Codec(error) => Self::Uncacheable(error),
+        }
+    }
 }
 
 impl From<tonic::Status> for Error {
@@ -63,13 +92,17 @@ impl Coded for Error {
             Self::ConversationNotFound
             | Self::KeyNotFound
             | Self::BreakerNotFound
-            | Self::InstanceNotFound => ErrorCode::NotFound,
+            | Self::InstanceNotFound
+            | Self::CacheEntryNotFound => ErrorCode::NotFound,
             Self::InstancesSilent => ErrorCode::Unavailable,
             Self::AnswerTooLong { .. } | Self::BrokenStream | Self::IncompleteAnswer => {
                 ErrorCode::BadUpstream
             }
             Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,
-            Self::KeyNotMade => ErrorCode::Internal,
+            Self::KeyNotMade | Self::Uncacheable(_) => ErrorCode::Internal,
+            Self::RateLimited { .. } => ErrorCode::Exhausted,
+            Self::Redis(error) => error.code(),
+            Self::Shared(error) => error.code(),
             Self::Remote(error) => error.code(),
             Self::Database(error) => error.code(),
             Self::Auth(error) => error.code(),
@@ -87,7 +120,11 @@ impl Coded for Error {
             Self::BrokenStream => "broken_stream",
             Self::IncompleteAnswer => "incomplete_answer",
             Self::DeadlineExceeded => "deadline_exceeded",
-            Self::KeyNotMade => "internal",
+            Self::CacheEntryNotFound => "cache_entry_not_found",
+            Self::KeyNotMade | Self::Uncacheable(_) => "internal",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Redis(error) => error.reason(),
+            Self::Shared(error) => error.reason(),
             Self::Remote(error) => error.reason(),
             Self::Database(error) => error.reason(),
             Self::Auth(error) => error.reason(),
@@ -99,6 +136,12 @@ impl Coded for Error {
             Self::Remote(error) => error.details(),
             Self::Database(error) => error.details(),
             Self::Auth(error) => error.details(),
+            Self::Redis(error) => error.details(),
+            Self::Shared(error) => error.details(),
+            Self::RateLimited { retry_after } => Details {
+                retry_after: Some(*retry_after),
+                ..Details::default()
+            },
             _ => Details::default(),
         }
     }

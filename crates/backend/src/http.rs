@@ -2,12 +2,14 @@
 
 mod agents;
 mod auth;
+mod cache;
 mod chat;
 mod circuit_breaker;
 mod conversations;
 mod docs;
 mod door;
 mod input;
+mod limit;
 mod models;
 mod openapi;
 mod page;
@@ -19,7 +21,9 @@ mod system;
 mod tasks;
 mod time;
 
+pub use limit::Rates;
 pub use security::{AllowedOrigins, InvalidOrigins};
 
+pub(crate) use limit::Limits;
 pub(crate) use routes::{Parts, router};
 pub(crate) use system::Facts;

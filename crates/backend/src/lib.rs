@@ -18,7 +18,7 @@ mod system;
 
 pub use config::Config;
 pub use error::Error;
-pub use http::{AllowedOrigins, InvalidOrigins};
+pub use http::{AllowedOrigins, InvalidOrigins, Rates};
 pub use service::Service;
 pub use store::{MIGRATOR, SCHEMA};
 

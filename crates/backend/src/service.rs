@@ -12,6 +12,7 @@ use sutazai_auth::{
 use sutazai_mesh::{catalog::ServiceName, channel::Mesh};
 use sutazai_persistence::{
     Database, DatabaseError,
+    limit::Limiter,
     migrate::{self, MigrateError},
     postgres::Settings,
 };
@@ -19,7 +20,7 @@ use sutazai_runtime::{
     Parts,
     config::Profile,
     lifecycle::Shutdown,
-    probe::{Postgres, Probe, RegistryProbe},
+    probe::{CacheProbe, Postgres, Probe, RegistryProbe},
     service::{Addresses, BindError, Process, RunError},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,7 +31,7 @@ use crate::{
     chat::Chat,
     config::{Config, UserKeyError},
     cursor::Cursors,
-    http::{self, Facts},
+    http::{self, Facts, Limits},
     peers::Peers,
     retention::Retention,
     store::Conversations,
@@ -115,14 +116,17 @@ impl Config {
         let conversations = Conversations::new(database.clone());
         let storing = TaskTracker::new();
         let stopping = CancellationToken::new();
-        let probes: Arc<[Arc<dyn Probe>]> = Arc::new([
+        let always: [Arc<dyn Probe>; 2] = [
             Arc::new(Postgres(database.clone())),
             Arc::new(RegistryProbe(parts.registry.clone(), ServiceName::Backend)),
-        ]);
+        ];
+        let probes = always.into_iter().chain(CacheProbe::of(&parts.cache));
+        let probes: Arc<[Arc<dyn Probe>]> = probes.collect();
         let builder = Process::builder(ServiceName::Backend, &self.base);
         let router = http::router(http::Parts {
             accounts,
             authenticator: Authenticator::new(identity.verifier().clone(), Some(keys.clone())),
+            cache: parts.cache.clone(),
             chat: Chat::new(peers.clone(), conversations.clone(), storing.clone()),
             conversations: conversations.clone(),
             cursors: Cursors::new(&self.secret_key),
@@ -133,6 +137,11 @@ impl Config {
                 started_at: Utc::now(),
             },
             keys: published,
+            limits: Limits::new(
+                Limiter::new(parts.cache.redis().cloned()),
+                self.rates,
+                parts.registry.watch(ServiceName::Backend),
+            ),
             origins: self.cors_allowed_origins,
             peers: peers.clone(),
             stopping: stopping.clone(),

@@ -1,5 +1,6 @@
 //! A conversation with a model, token by token.
 
+mod answers;
 mod order;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -13,7 +14,10 @@ use crate::{
     ollama::{self, ChatLine, Lines},
 };
 
-pub(crate) use order::Order;
+pub(crate) use self::{
+    answers::{Answer, Answers},
+    order::Order,
+};
 
 /// How long the end of an answer may lag behind its last line.
 const END_PATIENCE: Duration = Duration::from_millis(250);

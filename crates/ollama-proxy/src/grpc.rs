@@ -5,6 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use chrono::DateTime;
 use futures::{Stream, stream};
 use prost_types::Timestamp;
+use sutazai_auth::grpc;
 use sutazai_proto::inference::v1::{
     ChatRequest, ChatResponse, Delta, Finished, ListModelsRequest, ListModelsResponse,
     ListNodesRequest, ListNodesResponse, Model, Node, Opened, Usage, chat_response,
@@ -14,12 +15,15 @@ use sutazai_resilience::Deadline;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    chat::{self, Ending, Event, Order, Tokens},
+    chat::{Answer, Answers, Ending, Event, Order},
     fleet::{Fleet, ModelView, NodeView},
 };
 
 /// Answers `inference.v1.Inference`.
-pub(crate) struct Grpc(pub(crate) Arc<Fleet>);
+pub(crate) struct Grpc {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) answers: Answers,
+}
 
 #[tonic::async_trait]
 impl Inference for Grpc {
@@ -30,12 +34,16 @@ impl Inference for Grpc {
         request: Request<ChatRequest>,
     ) -> Result<Response<Self::ChatStream>, Status> {
         let deadline = request.extensions().get::<Deadline>().copied();
+        let tenant = grpc::caller(&request)?
+            .principal
+            .map(|principal| principal.tenant)
+            .unwrap_or_default();
         let order = Order::try_from(request.into_inner())?;
-        let tokens = chat::open(&self.0, &order, deadline).await?;
-        let opened = opened(&tokens);
-        let rest = stream::try_unfold(tokens, |mut tokens| async move {
-            let next = next(&mut tokens).await?;
-            Ok(next.map(|response| (response, tokens)))
+        let answer = self.answers.open(&order, &tenant, deadline).await?;
+        let opened = opened(&answer);
+        let rest = stream::try_unfold(answer, |mut answer| async move {
+            let next = next(&mut answer).await?;
+            Ok(next.map(|response| (response, answer)))
         });
         Ok(Response::new(Box::pin(futures::StreamExt::chain(
             stream::iter([Ok(opened)]),
@@ -47,9 +55,9 @@ impl Inference for Grpc {
         &self,
         _request: Request<ListModelsRequest>,
     ) -> Result<Response<ListModelsResponse>, Status> {
-        let models = self.0.models().await.into_iter().map(model).collect();
+        let models = self.fleet.models().await.into_iter().map(model).collect();
         let default_model = self
-            .0
+            .fleet
             .default_model()
             .as_deref()
             .unwrap_or_default()
@@ -65,16 +73,16 @@ impl Inference for Grpc {
         _request: Request<ListNodesRequest>,
     ) -> Result<Response<ListNodesResponse>, Status> {
         Ok(Response::new(ListNodesResponse {
-            nodes: self.0.nodes().into_iter().map(node).collect(),
-            queued: count(self.0.queued()),
-            queue_limit: count(self.0.queue_limit()),
+            nodes: self.fleet.nodes().into_iter().map(node).collect(),
+            queued: count(self.fleet.queued()),
+            queue_limit: count(self.fleet.queue_limit()),
         }))
     }
 }
 
 /// Returns the next message of the stream; tokens outside the text have none.
-async fn next(tokens: &mut Tokens) -> Result<Option<ChatResponse>, Status> {
-    while let Some(event) = tokens.next().await? {
+async fn next(answer: &mut Answer) -> Result<Option<ChatResponse>, Status> {
+    while let Some(event) = answer.next().await? {
         match event {
             Event::Delta(content) => {
                 return Ok(Some(response(chat_response::Event::Delta(Delta {
@@ -96,10 +104,11 @@ fn response(event: chat_response::Event) -> ChatResponse {
     ChatResponse { event: Some(event) }
 }
 
-fn opened(tokens: &Tokens) -> ChatResponse {
+fn opened(answer: &Answer) -> ChatResponse {
     response(chat_response::Event::Opened(Opened {
-        model: tokens.model.to_string(),
-        node: tokens.node.to_string(),
+        model: answer.model.to_string(),
+        node: answer.node.to_string(),
+        cached: answer.cached,
     }))
 }
 

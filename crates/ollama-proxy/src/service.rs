@@ -13,12 +13,14 @@ use sutazai_runtime::{
     Parts,
     config::Profile,
     lifecycle::Shutdown,
-    probe::RegistryProbe,
+    probe::{CacheProbe, RegistryProbe},
     service::{Addresses, BindError, Process, RunError, Service as RuntimeService},
 };
 use tonic::service::Routes;
 
-use crate::{config::Config, fleet::Fleet, grpc::Grpc, http, ollama::Client, probe::NodeProbe};
+use crate::{
+    chat::Answers, config::Config, fleet::Fleet, grpc::Grpc, http, ollama::Client, probe::NodeProbe,
+};
 
 /// Subject of requests from this machine that carry no credential, in the profile `dev`.
 const LOOPBACK_SUBJECT: &str = "loopback";
@@ -67,7 +69,10 @@ impl Config {
         let authenticator = authenticator(&identity, keys.clone(), self.base.profile);
         let mut builder = Process::builder(ServiceName::OllamaProxy, &self.base)
             .http(http::routes(fleet.clone(), &authenticator, self.body_limit))
-            .grpc(Routes::new(InferenceServer::new(Grpc(fleet.clone()))))
+            .grpc(Routes::new(InferenceServer::new(Grpc {
+                fleet: fleet.clone(),
+                answers: Answers::new(fleet.clone(), parts.cache.clone()),
+            })))
             .guard(grpc::guard(identity))
             .operator(grpc::operator)
             .probe(Arc::new(NodeProbe(fleet.clone())))
@@ -77,6 +82,9 @@ impl Config {
             )))
             .breakers(breakers)
             .background("fleet", move |stop| fleet.watch(stop));
+        if let Some(probe) = CacheProbe::of(&parts.cache) {
+            builder = builder.probe(probe);
+        }
         if let Some(keys) = keys {
             builder = builder.background("api-keys", move |stop| async move {
                 keys.follow(stop.cancelled()).await;

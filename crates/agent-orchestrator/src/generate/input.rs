@@ -86,6 +86,7 @@ impl Input {
                 stop: self.options.stop,
             }),
             format: format.unwrap_or_default(),
+            cache: None,
         })
     }
 }

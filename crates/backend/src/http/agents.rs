@@ -1,10 +1,13 @@
 //! `/api/v1/agents`: who works here and what they can do.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sutazai_auth::http::Authenticated;
 use sutazai_mesh::catalog::ServiceName;
+use sutazai_persistence::{Cache, cache::Namespace};
 use sutazai_proto::agents::v1::{
     Agent, GetAgentRequest, ListAgentsRequest, agents_client::AgentsClient,
 };
@@ -16,10 +19,21 @@ use super::{
     problem::Failure,
     time::instant,
 };
-use crate::peers::Peers;
+use crate::{error::Error, peers::Peers};
+
+/// Lists of agents. They say who is alive, so they live for two seconds; who announces itself ends
+/// them at once.
+const AGENTS: Namespace = Namespace::new("agents", Duration::from_secs(2));
+
+/// What the handlers need.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(super) peers: Peers,
+    pub(super) cache: Cache,
+}
 
 /// An agent.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AgentItem {
     /// Bare name, for example `automation-agent`; also its id.
     id: String,
@@ -38,14 +52,14 @@ pub(crate) struct AgentItem {
 }
 
 /// A task type that an agent serves.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AgentCapability {
     task_type: String,
     description: String,
 }
 
 /// A live instance of an agent.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AgentInstanceItem {
     id: String,
     /// gRPC address, `host:port`.
@@ -61,20 +75,23 @@ pub(crate) struct AgentInstanceItem {
     responses((status = 200, description = "The live agents", body = Page<AgentItem>)),
 )]
 pub(super) async fn list(
-    State(peers): State<Peers>,
+    State(Access { peers, cache }): State<Access>,
     Authenticated(principal): Authenticated,
 ) -> Result<axum::Json<Page<AgentItem>>, Failure> {
-    let found = peers
-        .call(
+    let load = || async move {
+        let found = peers.call(
             ServiceName::AgentOrchestrator,
             &principal,
             ListAgentsRequest {},
             async |channel, request| AgentsClient::new(channel).list_agents(request).await,
-        )
-        .await?;
-    let items = found.agents.into_iter().map(AgentItem::from).collect();
+        );
+        let agents = found.await.map_err(Arc::new)?.agents;
+        Ok(agents.into_iter().map(AgentItem::from).collect::<Vec<_>>())
+    };
+    let key = AGENTS.key("live").tag("agents");
+    let found = cache.get_or_load(&key, load).await.map_err(Error::from)?;
     Ok(axum::Json(Page {
-        items,
+        items: found.value,
         next_cursor: None,
     }))
 }
@@ -92,7 +109,7 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn get(
-    State(peers): State<Peers>,
+    State(Access { peers, .. }): State<Access>,
     Authenticated(principal): Authenticated,
     Id(name): Id<AgentName>,
 ) -> Result<axum::Json<AgentItem>, Failure> {

@@ -11,17 +11,26 @@ use sutazai_auth::{
 };
 use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
 
-use super::{input::params::Params, openapi, problem::Failure};
+use super::{
+    input::params::Params,
+    limit::{self, Limits},
+    openapi,
+    problem::Failure,
+};
 
 /// Puts the guard in front of routes and says so in the document.
 #[derive(Clone)]
 pub(super) struct Door {
     authenticator: Authenticator,
+    limits: Limits,
 }
 
 impl Door {
-    pub(super) fn new(authenticator: Authenticator) -> Self {
-        Self { authenticator }
+    pub(super) fn new(authenticator: Authenticator, limits: Limits) -> Self {
+        Self {
+            authenticator,
+            limits,
+        }
     }
 
     /// Lets in everybody.
@@ -30,7 +39,7 @@ impl Door {
         strict(routes)
     }
 
-    /// Lets in who has a permission. Other methods of the path are not guarded by it: they answer
+    /// Lets in who has a permission, as often as the class of the route allows. Other methods of the path are not guarded by it: they answer
     /// for themselves, or with 405.
     pub(super) fn needs(
         &self,
@@ -39,14 +48,22 @@ impl Door {
     ) -> UtoipaMethodRouter {
         openapi::guarded(&mut routes.1, Some(permission));
         let guard = guard(self.authenticator.clone(), permission);
-        strict(routes).map(|methods| methods.route_layer(guard))
+        let limits = self.limits.of(Some(permission));
+        strict(routes).map(|methods| {
+            let counted = methods.route_layer(from_fn_with_state(limits, limit::enforce));
+            counted.route_layer(guard)
+        })
     }
 
     /// Lets in everybody with a credential that holds.
     pub(super) fn known(&self, mut routes: UtoipaMethodRouter) -> UtoipaMethodRouter {
         openapi::guarded(&mut routes.1, None);
         let layer = from_fn_with_state(self.authenticator.clone(), admit_known);
-        strict(routes).map(|methods| methods.route_layer(layer))
+        let limits = self.limits.of(None);
+        strict(routes).map(|methods| {
+            let counted = methods.route_layer(from_fn_with_state(limits, limit::enforce));
+            counted.route_layer(layer)
+        })
     }
 }
 

@@ -1,20 +1,33 @@
 //! `/api/v1/models`: the models of all nodes.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sutazai_auth::http::Authenticated;
 use sutazai_mesh::catalog::ServiceName;
+use sutazai_persistence::{Cache, cache::Namespace};
 use sutazai_proto::inference::v1::{
     ListModelsRequest, ListModelsResponse, Model, inference_client::InferenceClient,
 };
 use utoipa::ToSchema;
 
 use super::{problem::Failure, time::instant};
-use crate::peers::Peers;
+use crate::{error::Error, peers::Peers};
+
+/// Lists of models. They say what is loaded now, so they live for two seconds.
+const MODELS: Namespace = Namespace::new("models", Duration::from_secs(2));
+
+/// What the handler needs.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(super) peers: Peers,
+    pub(super) cache: Cache,
+}
 
 /// The models of the fleet.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ModelList {
     items: Vec<ModelItem>,
     /// The model that answers requests that name none; null when the fleet has no model.
@@ -22,7 +35,7 @@ pub(crate) struct ModelList {
 }
 
 /// A model, merged over the nodes that hold it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ModelItem {
     /// Name with tag, for example `tinyllama:latest`.
     name: String,
@@ -54,18 +67,21 @@ pub(crate) struct ModelItem {
     responses((status = 200, description = "The models", body = ModelList)),
 )]
 pub(super) async fn list(
-    State(peers): State<Peers>,
+    State(Access { peers, cache }): State<Access>,
     Authenticated(principal): Authenticated,
 ) -> Result<axum::Json<ModelList>, Failure> {
-    let found = peers
-        .call(
+    let load = || async move {
+        let found = peers.call(
             ServiceName::OllamaProxy,
             &principal,
             ListModelsRequest {},
             async |channel, request| InferenceClient::new(channel).list_models(request).await,
-        )
-        .await?;
-    Ok(axum::Json(found.into()))
+        );
+        found.await.map(ModelList::from).map_err(Arc::new)
+    };
+    let key = MODELS.key("all").tag("models");
+    let found = cache.get_or_load(&key, load).await.map_err(Error::from)?;
+    Ok(axum::Json(found.value))
 }
 
 impl From<ListModelsResponse> for ModelList {

@@ -206,6 +206,11 @@ pub(super) fn guarded(paths: &mut Paths, permission: Option<Permission>) {
         each(item, |operation| {
             operation.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
             respond(operation, "401", "No credential, or one that does not hold");
+            respond(
+                operation,
+                "429",
+                "The caller asks too often, or too many wait",
+            );
             if let Some(permission) = permission {
                 respond(operation, "403", "The credential does not allow this");
                 operation.extensions = Some(

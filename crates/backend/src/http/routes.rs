@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{Router, middleware::from_fn};
 use http::StatusCode;
 use sutazai_auth::{Permission, http::Authenticator, keys::KeySet};
+use sutazai_persistence::Cache;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -12,8 +13,9 @@ use utoipa_axum::{
 };
 
 use super::{
-    agents, auth, chat, circuit_breaker, conversations, docs,
+    agents, auth, cache, chat, circuit_breaker, conversations, docs,
     door::Door,
+    limit::Limits,
     models, openapi,
     security::{self, AllowedOrigins},
     system,
@@ -28,11 +30,13 @@ use crate::{
 pub(crate) struct Parts {
     pub(crate) accounts: Accounts,
     pub(crate) authenticator: Authenticator,
+    pub(crate) cache: Cache,
     pub(crate) chat: Chat,
     pub(crate) conversations: Conversations,
     pub(crate) cursors: Cursors,
     pub(crate) facts: system::Facts,
     pub(crate) keys: Arc<KeySet>,
+    pub(crate) limits: Limits,
     pub(crate) origins: AllowedOrigins,
     pub(crate) peers: Peers,
     pub(crate) system: System,
@@ -65,11 +69,13 @@ fn table(parts: Parts) -> OpenApiRouter {
         AgentsRead, ChatUse, ConversationsRead, ConversationsWrite, KeysManage, ModelsRead,
         SystemManage, SystemRead, TasksOperate, TasksRead, TasksWrite,
     };
-    let Parts { accounts, authenticator, chat, conversations, cursors, facts, keys, peers, stopping, system, .. } = parts;
-    let door = Door::new(authenticator);
+    let Parts { accounts, authenticator, cache, chat, conversations, cursors, facts, keys, limits, peers, stopping, system, .. } = parts;
+    let door = Door::new(authenticator, limits);
     let history = conversations::Access { conversations, cursors: cursors.clone() };
     let tasks = tasks::Access { peers: peers.clone(), cursors, stopping };
     let breakers = CircuitBreakers::new(peers.clone());
+    let models = models::Access { peers: peers.clone(), cache: cache.clone() };
+    let agents = agents::Access { peers, cache: cache.clone() };
     let system = system::Access { system, facts };
 
     OpenApiRouter::with_openapi(openapi::document())
@@ -77,7 +83,7 @@ fn table(parts: Parts) -> OpenApiRouter {
         .routes(door.needs(ConversationsRead,  routes!(conversations::list).with_state(history.clone())))
         .routes(door.needs(ConversationsRead,  routes!(conversations::get).with_state(history.clone())))
         .routes(door.needs(ConversationsWrite, routes!(conversations::delete).with_state(history)))
-        .routes(door.needs(ModelsRead,         routes!(models::list).with_state(peers.clone())))
+        .routes(door.needs(ModelsRead,         routes!(models::list).with_state(models)))
         .routes(door.needs(TasksWrite,         routes!(tasks::create).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::list).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::types).with_state(tasks.clone())))
@@ -87,8 +93,8 @@ fn table(parts: Parts) -> OpenApiRouter {
         .routes(door.needs(TasksRead,          routes!(tasks::get).with_state(tasks.clone())))
         .routes(door.needs(TasksRead,          routes!(tasks::events).with_state(tasks.clone())))
         .routes(door.needs(TasksWrite,         routes!(tasks::cancel).with_state(tasks)))
-        .routes(door.needs(AgentsRead,         routes!(agents::list).with_state(peers.clone())))
-        .routes(door.needs(AgentsRead,         routes!(agents::get).with_state(peers)))
+        .routes(door.needs(AgentsRead,         routes!(agents::list).with_state(agents.clone())))
+        .routes(door.needs(AgentsRead,         routes!(agents::get).with_state(agents)))
         .routes(door.needs(KeysManage,         routes!(auth::create_key).with_state(accounts.clone())))
         .routes(door.needs(KeysManage,         routes!(auth::list_keys).with_state(accounts.clone())))
         .routes(door.needs(KeysManage,         routes!(auth::revoke_key).with_state(accounts.clone())))
@@ -100,6 +106,11 @@ fn table(parts: Parts) -> OpenApiRouter {
         .routes(door.needs(SystemManage,       routes!(circuit_breaker::reset).with_state(breakers.clone())))
         .routes(door.needs(SystemManage,       routes!(circuit_breaker::force_open).with_state(breakers.clone())))
         .routes(door.needs(SystemManage,       routes!(circuit_breaker::force_closed).with_state(breakers)))
+        .routes(door.needs(SystemRead,         routes!(cache::stats).with_state(cache.clone())))
+        .routes(door.needs(SystemRead,         routes!(cache::get).with_state(cache.clone())))
+        .routes(door.needs(SystemManage,       routes!(cache::delete).with_state(cache.clone())))
+        .routes(door.needs(SystemManage,       routes!(cache::invalidate).with_state(cache.clone())))
+        .routes(door.needs(SystemManage,       routes!(cache::clear).with_state(cache)))
         .routes(door.known(routes!(auth::me)))
         .routes(Door::open(routes!(auth::login).with_state(accounts)))
         .routes(Door::open(routes!(auth::jwks).with_state(keys.clone())))

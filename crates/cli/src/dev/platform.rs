@@ -13,6 +13,7 @@ use sutazai_messaging::{
     Broker,
     memory::{Limits, MemoryBroker},
 };
+use sutazai_persistence::Cache;
 use sutazai_runtime::{
     Parts,
     config::{self, Configured, Source},
@@ -46,16 +47,19 @@ pub struct Options {
     pub broker: Option<Arc<dyn Broker>>,
     /// Registry in place of the in-process one.
     pub registry: Option<Arc<dyn Registry>>,
+    /// Cache in place of the in-process one.
+    pub cache: Option<Cache>,
 }
 
 impl Options {
-    /// Takes the in-process registry and broker.
+    /// Takes the in-process registry, broker and cache.
     pub fn new(args: DevArgs, source: Source) -> Self {
         Self {
             args,
             source,
             broker: None,
             registry: None,
+            cache: None,
         }
     }
 }
@@ -93,6 +97,7 @@ impl Platform {
             source,
             broker,
             registry,
+            cache,
         } = options;
         let step = screen.step("database");
         let kept = args.data.join("postgres/PG_VERSION").exists();
@@ -113,7 +118,7 @@ impl Platform {
         fleet.note_demo(screen);
 
         let step = screen.step("services");
-        let parts = Parts::new(
+        let mut parts = Parts::new(
             registry.unwrap_or_else(|| Arc::new(MemoryRegistry::new())),
             broker.unwrap_or_else(|| {
                 Arc::new(MemoryBroker::new(Limits {
@@ -121,6 +126,7 @@ impl Platform {
                 }))
             }),
         );
+        parts.cache = cache.unwrap_or(parts.cache);
         let settings = Settings {
             secrets: &secrets,
             roles: database.roles(),

@@ -18,6 +18,8 @@ pub(crate) struct Order {
     options: ChatOptions,
     /// JSON Schema of the answer.
     format: Option<Box<RawValue>>,
+    /// Whether the caller wants the cache, or does not want it.
+    cache: Option<bool>,
 }
 
 impl Order {
@@ -34,7 +36,15 @@ impl Order {
                 ..ChatOptions::default()
             },
             format: None,
+            cache: Some(false),
         }
+    }
+
+    /// Says whether the answer may come out of the cache: as the caller wants it, else when the same
+    /// request has the same answer.
+    pub(super) fn may_be_cached(&self) -> bool {
+        let deterministic = self.options.temperature == Some(0.0) || self.options.seed.is_some();
+        self.cache.unwrap_or(deterministic)
     }
 
     /// Writes the body for a node.
@@ -74,6 +84,7 @@ impl TryFrom<ChatRequest> for Order {
             messages: messages.collect::<Result<_, _>>()?,
             options: sampling(request.options.unwrap_or_default())?,
             format,
+            cache: request.cache,
         })
     }
 }
@@ -154,6 +165,33 @@ mod tests {
             .unwrap();
         let expected = r#"{"model":"a:latest","messages":[{"role":"user","content":"hi"}],"stream":true,"options":{}}"#;
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn llm_12_sampled_answers_are_cached_only_when_asked() {
+        let order = |temperature, seed, cache| {
+            let options = Options {
+                temperature,
+                seed,
+                ..Options::default()
+            };
+            let request = ChatRequest {
+                options: Some(options),
+                cache,
+                ..request()
+            };
+            Order::try_from(request).unwrap().may_be_cached()
+        };
+        for (temperature, seed, by_default) in [
+            (Some(0.0), None, true),
+            (Some(0.7), Some(1), true),
+            (Some(0.7), None, false),
+            (None, None, false),
+        ] {
+            assert_eq!(order(temperature, seed, None), by_default);
+            assert!(order(temperature, seed, Some(true)));
+            assert!(!order(temperature, seed, Some(false)));
+        }
     }
 
     #[test]

@@ -64,6 +64,17 @@ impl Fleet {
         models
     }
 
+    /// Returns the digest of a model; none when live nodes hold different ones under its name, so that
+    /// nobody can say which will answer.
+    pub(crate) fn digest(&self, model: &str) -> Option<String> {
+        let mut digests = self.live().filter_map(|(_, facts)| {
+            let listed = facts.models.iter().find(|one| one.entry.name == model)?;
+            Some(listed.entry.digest.clone())
+        });
+        let first = digests.next().filter(|digest| !digest.is_empty())?;
+        digests.all(|digest| digest == first).then_some(first)
+    }
+
     /// Lists the models in memory, merged by name, as the first node that has each wrote it.
     pub(crate) async fn running(&self) -> Vec<Box<RawValue>> {
         self.refresh(FRESH).await;

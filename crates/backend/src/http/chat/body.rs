@@ -37,6 +37,9 @@ pub(crate) struct ChatBody {
     /// Whether the answer comes as server-sent events.
     #[serde(default)]
     stream: bool,
+    /// Whether the answer may come out of the cache and is kept there. Absent: when it is
+    /// deterministic, which is at temperature 0 or with a seed.
+    cache: Option<bool>,
     /// Sampling parameters.
     #[serde(default, deserialize_with = "object")]
     options: ChatOptions,
@@ -151,6 +154,7 @@ impl ChatBody {
             model: self.model,
             conversation,
             options: self.options.read()?,
+            cache: self.cache,
         };
         Ok((question, self.stream))
     }
@@ -224,14 +228,12 @@ impl ChatUsage {
     }
 }
 
-// No part of the platform answers from a cache yet, so `cached` is false wherever it is said.
-
 impl ChatAnswer {
     pub(super) fn of(answer: &Answer, end: &End) -> Self {
         Self {
             response: answer.text().to_owned(),
             model: answer.model().to_owned(),
-            cached: false,
+            cached: answer.is_cached(),
             usage: ChatUsage::of(end),
             finish_reason: end.finish_reason.clone(),
             conversation_id: answer.conversation().to_string(),
@@ -253,7 +255,7 @@ impl<'a> ChatEnd<'a> {
     pub(super) fn of(answer: &'a Answer, end: &'a End) -> Self {
         Self {
             model: answer.model(),
-            cached: false,
+            cached: answer.is_cached(),
             usage: ChatUsage::of(end),
             finish_reason: &end.finish_reason,
             conversation_id: answer.conversation().to_string(),

@@ -103,6 +103,31 @@ impl FromStr for BreakerName {
     }
 }
 
+/// Name of an entry of the cache: namespace and key, for example `models:all`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntryName(String);
+
+/// The text cannot be the name of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an entry's name: 1 to 256 letters, digits and any of `:._-[]`")]
+pub(crate) struct InvalidEntryName;
+
+impl EntryName {
+    /// Returns namespace and key; a name without a colon is a namespace without a key.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        self.0.split_once(':').unwrap_or((&self.0, ""))
+    }
+}
+
+impl FromStr for EntryName {
+    type Err = InvalidEntryName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEntryName> {
+        let name = text.parse::<BreakerName>().map_err(|_| InvalidEntryName)?;
+        Ok(Self(name.into_inner()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

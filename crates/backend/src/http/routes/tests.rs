@@ -9,8 +9,13 @@ use sutazai_auth::{
     keys::{Issuer, PublishedKey, SigningKey},
     store::{self, Keys},
 };
-use sutazai_mesh::{catalog::ServiceName, channel::Mesh, registry::memory::MemoryRegistry};
+use sutazai_mesh::{
+    catalog::ServiceName,
+    channel::Mesh,
+    registry::{Registry, memory::MemoryRegistry},
+};
 use sutazai_persistence::{
+    limit::Limiter,
     migrate::migrate,
     postgres::{Database, Settings},
 };
@@ -20,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::*;
+use crate::http::Rates;
 use crate::{MIGRATOR, SCHEMA};
 
 mod answers;
@@ -73,12 +79,18 @@ async fn api() -> Api {
         .await
         .unwrap();
     let registry = Arc::new(MemoryRegistry::new());
-    let mesh = Mesh::new(ServiceName::Backend, registry, Breakers::new());
+    let mesh = Mesh::new(ServiceName::Backend, registry.clone(), Breakers::new());
+    let limits = Limits::new(
+        Limiter::new(None),
+        Rates::default(),
+        registry.watch(ServiceName::Backend),
+    );
     let peers = Peers::new(mesh, identity.clone());
     let conversations = Conversations::new(own.clone());
     let router = router(Parts {
         accounts: accounts.clone(),
         authenticator: Authenticator::new(identity.verifier().clone(), Some(keys)),
+        cache: Cache::local(sutazai_persistence::cache::Settings::default()),
         chat: Chat::new(peers.clone(), conversations.clone(), TaskTracker::new()),
         conversations,
         cursors: Cursors::new(&"a secret key of thirty-two characters".into()),
@@ -89,6 +101,7 @@ async fn api() -> Api {
             started_at: chrono::Utc::now(),
         },
         keys: Arc::new(set),
+        limits,
         origins: AllowedOrigins::default(),
         peers: peers.clone(),
         system: System::new(peers, own, Arc::new([])),

@@ -29,6 +29,36 @@ const OPERATIONS: &[(&str, &str, &str, Option<&str>)] = &[
     ),
     ("post", "/api/v1/auth/login", "login", None),
     ("get", "/api/v1/auth/me", "get_me", None),
+    (
+        "delete",
+        "/api/v1/cache",
+        "clear_cache",
+        Some("system:manage"),
+    ),
+    (
+        "get",
+        "/api/v1/cache",
+        "get_cache_stats",
+        Some("system:read"),
+    ),
+    (
+        "delete",
+        "/api/v1/cache/entries/{id}",
+        "delete_cache_entry",
+        Some("system:manage"),
+    ),
+    (
+        "get",
+        "/api/v1/cache/entries/{id}",
+        "get_cache_entry",
+        Some("system:read"),
+    ),
+    (
+        "post",
+        "/api/v1/cache/invalidate",
+        "invalidate_cache",
+        Some("system:manage"),
+    ),
     ("post", "/api/v1/chat", "create_chat", Some("chat:use")),
     (
         "get",

@@ -45,7 +45,7 @@ async fn sec_05_every_route_but_the_public_ones_asks_for_a_credential() {
             assert_eq!(problem["code"], expected, "{method} {uri} {credential:?}");
         }
     }
-    assert_eq!(asked, 29);
+    assert_eq!(asked, 34);
 }
 
 #[tokio::test]
