@@ -25,6 +25,7 @@ pub struct Config {
 
 impl Configured for Config {
     const SERVICE: ServiceName = ServiceName::AgentOrchestrator;
+    const USES_CACHE: bool = true;
 
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let base = Base::read(reader, Self::SERVICE);
