@@ -1,7 +1,8 @@
 //! What a fake node says, piece by piece, in the two dialects of Ollama.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -19,6 +20,15 @@ pub(super) enum Dialect {
     OpenAi,
 }
 
+/// How a client wants its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// Token by token.
+    pub(super) stream: bool,
+    /// A stream of OpenAI's dialect ends with what it used.
+    pub(super) usage: bool,
+}
+
 /// What is said, and when.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -32,13 +42,14 @@ pub(super) struct Plan {
 }
 
 /// Plans the answer to one request for `model`.
-pub(super) fn plan(script: &Script, dialect: Dialect, model: &str, stream: bool) -> Plan {
+pub(super) fn plan(script: &Script, dialect: Dialect, model: &str, wish: Wish) -> Plan {
     let speech = Speech {
         script,
         dialect,
         model,
+        wish,
     };
-    if stream {
+    if wish.stream {
         speech.streamed()
     } else {
         speech.whole()
@@ -49,6 +60,7 @@ struct Speech<'a> {
     script: &'a Script,
     dialect: Dialect,
     model: &'a str,
+    wish: Wish,
 }
 
 impl Speech<'_> {
@@ -122,7 +134,7 @@ impl Speech<'_> {
             Dialect::OpenAi => json!({
                 "id": "chatcmpl-1", "object": "chat.completion", "created": CREATED, "model": self.model,
                 "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 7, "completion_tokens": script.tokens.len(), "total_tokens": 7 + script.tokens.len()},
+                "usage": self.usage(),
             }),
             _ => self.done(&text),
         };
@@ -174,10 +186,22 @@ impl Speech<'_> {
         match self.dialect {
             Dialect::OpenAi => {
                 let last = self.chunk(&json!({}), &json!("stop"));
-                Bytes::from(format!("data: {last}\n\ndata: [DONE]\n\n"))
+                let mut text = format!("data: {last}\n\n");
+                if self.wish.usage {
+                    let mut used = self.chunk(&Value::Null, &Value::Null);
+                    (used["choices"], used["usage"]) = (json!([]), self.usage());
+                    // Writing to a String can not fail.
+                    let _ = write!(text, "data: {used}\n\n");
+                }
+                Bytes::from(text + "data: [DONE]\n\n")
             }
             _ => self.frame(&self.done("")),
         }
+    }
+
+    fn usage(&self) -> Value {
+        let said = self.script.tokens.len();
+        json!({"prompt_tokens": 7, "completion_tokens": said, "total_tokens": 7 + said})
     }
 
     fn chunk(&self, delta: &Value, finish: &Value) -> Value {
@@ -232,4 +256,12 @@ pub(super) fn openai_model(name: &str) -> Value {
 pub(super) fn embedding(text: &str) -> Value {
     let sum: u32 = text.bytes().map(u32::from).sum();
     json!([text.len(), sum, 0.5])
+}
+
+/// A vector as clients ask for it to save bytes: single precision, little endian, in Base64.
+pub(super) fn packed(vector: &Value) -> Value {
+    let numbers = vector.as_array().into_iter().flatten();
+    let numbers = numbers.filter_map(|number| number.to_string().parse().ok());
+    let bytes: Vec<u8> = numbers.flat_map(f32::to_le_bytes).collect();
+    json!(STANDARD.encode(bytes))
 }

@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Fault, Script,
-    answer::{self, Dialect, Plan},
+    answer::{self, Dialect, Plan, Wish},
     record::{Record, Running, Seen},
     server::Connection,
 };
@@ -182,9 +182,13 @@ async fn openai_embeddings(
     body: Bytes,
 ) -> Response {
     compute(node, connection, &body, Dialect::OpenAi, |model, asked| {
+        let packed = asked.body["encoding_format"] == "base64";
         let vectors = asked.texts("input").map(answer::embedding).enumerate();
         let data: Vec<_> = vectors
-            .map(|(i, v)| json!({"object": "embedding", "embedding": v, "index": i}))
+            .map(|(i, v)| {
+                let v = if packed { answer::packed(&v) } else { json!(v) };
+                json!({"object": "embedding", "embedding": v, "index": i})
+            })
             .collect();
         json!({"object": "list", "data": data, "model": model, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
     })
@@ -231,8 +235,11 @@ async fn speak(
     let Some(model) = script.resolve(&asked.model) else {
         return unknown(dialect, &asked.model);
     };
-    let stream = asked.stream.unwrap_or(dialect != Dialect::OpenAi);
-    let plan = answer::plan(&script, dialect, model, stream);
+    let wish = Wish {
+        stream: asked.stream.unwrap_or(dialect != Dialect::OpenAi),
+        usage: asked.body["stream_options"]["include_usage"] == true,
+    };
+    let plan = answer::plan(&script, dialect, model, wish);
     play(&node, &script, connection, dialect, plan).await
 }
 
