@@ -1,11 +1,6 @@
 //! One platform of two instances of each service for all tests of this process.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::OnceLock,
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::OnceLock, thread, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -38,8 +33,8 @@ static TURN: Mutex<()> = Mutex::const_new(());
 /// A platform under a supervisor that dies with this process.
 pub(crate) struct Platform {
     data: PathBuf,
-    /// The model node.
-    pub(crate) node: FakeNode,
+    // Held, not used: it answers as long as the platform asks.
+    _node: FakeNode,
     _supervisor: Supervisor,
 }
 
@@ -99,7 +94,7 @@ impl Platform {
         )
         .await;
         let log = data.join("supervisor.log");
-        let supervisor = Supervisor::start(&process::Options {
+        let options = process::Options {
             name: "supervisor".to_owned(),
             program,
             arguments: vec![
@@ -112,11 +107,12 @@ impl Platform {
             environment: vec![("OLLAMA_URLS", node.url())],
             log: log.clone(),
             grace: STOP_LIMIT,
-        });
+        };
+        let supervisor = Supervisor::start(&options).await;
         let platform = Self {
             data,
-            node,
-            _supervisor: supervisor.await.expect("the supervisor runs"),
+            _node: node,
+            _supervisor: supervisor.expect("the supervisor runs"),
         };
         let ready = async || {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
@@ -130,11 +126,6 @@ impl Platform {
     /// Returns where everything is now.
     pub(crate) fn description(&self) -> Description {
         Description::read(&self.data).expect("the description of a running platform")
-    }
-
-    /// Returns the folder of the state.
-    pub(crate) fn data(&self) -> &Path {
-        &self.data
     }
 
     /// Returns where the servers are.

@@ -52,7 +52,11 @@ impl Drop for Up<'_> {
 /// Lists what is left of a platform: its processes, and ports that somebody listens on.
 fn left(description: &Description) -> Vec<String> {
     let servers = description.servers.as_ref().expect("servers");
-    let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok());
+    let port = |url: &str| {
+        url.rsplit(':')
+            .next()
+            .and_then(|port| port.parse::<u16>().ok())
+    };
     let mut ports = vec![
         description.postgres_port,
         servers.amqp_port,
