@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sutazai_proto::status::chain;
 use sutazai_servers::{
     consul::{self, Consul},
     postgres::{self, Postgres},
@@ -12,6 +13,8 @@ use sutazai_servers::{
     rabbitmq::{self, RabbitMq},
     redis::{self, Redis},
 };
+
+use super::Error;
 
 /// How to start a process, and to start it again after its end: on the same ports and data.
 #[derive(Clone, Debug)]
@@ -51,6 +54,50 @@ pub(super) enum Running {
     RabbitMq(Box<RabbitMq>),
     Consul(Box<Consul>),
     Service(Process),
+}
+
+/// A process that runs and is not kept yet, with what it is known by.
+pub(super) type Fresh<Name> = (Name, Plan, Running);
+
+/// Starts all at once; when one does not start, none is left running.
+pub(super) async fn start_all<Name>(
+    plans: Vec<(Name, Plan)>,
+    text: impl Fn(&Name) -> &str,
+) -> Result<Vec<Fresh<Name>>, Error> {
+    let starts = plans.into_iter().map(async |(name, plan)| {
+        let started = plan.start().await;
+        (name, plan, started)
+    });
+    let (mut fresh, mut failure) = (Vec::new(), None);
+    // Nobody is given up in the middle of a start: it could outlive us.
+    for (name, plan, started) in futures::future::join_all(starts).await {
+        match started {
+            Ok(running) => fresh.push((name, plan, running)),
+            Err(source) => {
+                let name = text(&name).to_owned();
+                tracing::error!(
+                    process = name,
+                    error = chain(&source),
+                    "process does not start"
+                );
+                let source = Box::new(source);
+                failure.get_or_insert(Error::Start { name, source });
+            }
+        }
+    }
+    match failure {
+        None => Ok(fresh),
+        Some(error) => {
+            stop_all(fresh).await;
+            Err(error)
+        }
+    }
+}
+
+/// Stops all at once.
+pub(super) async fn stop_all<Name>(fresh: Vec<Fresh<Name>>) {
+    let stops = fresh.into_iter().map(|(.., running)| running.stop());
+    futures::future::join_all(stops).await;
 }
 
 impl Plan {

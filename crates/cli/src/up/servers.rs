@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use sutazai_proto::status::chain;
 use sutazai_servers::{consul, rabbitmq, redis};
 
 use super::{
-    Error, POSTGRES, StartError,
-    plan::{Plan, Running},
+    Error, POSTGRES,
+    plan::{self, Fresh, Plan},
     ports::{self, Ports},
 };
 use crate::{
@@ -45,14 +44,14 @@ impl Servers {
             &format!("redis://:{redis_password}@127.0.0.1:{redis}/0"),
         )?;
         let inner = ports::quiet().map_err(site::Error::Secrets)?;
-        let [dns, grpc, server, serf_lan, serf_wan, epmd, distribution] = inner;
+        let [dns, grpc, server, local, wide, epmd, distribution] = inner;
         let consul_ports = consul::Ports {
             http: ports.consul,
             dns,
             grpc,
             server,
-            serf_lan,
-            serf_wan,
+            serf_lan: local,
+            serf_wan: wide,
         };
         let plans = [
             (
@@ -114,25 +113,9 @@ impl Servers {
     }
 
     /// Starts all servers at once.
-    pub(super) async fn start(&self) -> Result<Vec<(&'static str, Plan, Running)>, Error> {
-        let starts = self.plans.iter().map(async |(name, plan)| {
-            let running = plan.start().await.map_err(|source| failed(name, source))?;
-            Ok((*name, plan.clone(), running))
-        });
-        futures::future::try_join_all(starts).await
-    }
-}
-
-/// Names what does not start.
-pub(super) fn failed(name: &str, source: StartError) -> Error {
-    tracing::error!(
-        process = name,
-        error = chain(&source),
-        "process does not start"
-    );
-    Error::Start {
-        name: name.to_owned(),
-        source: Box::new(source),
+    pub(super) async fn start(&self) -> Result<Vec<Fresh<&'static str>>, Error> {
+        let plans = self.plans.iter().cloned();
+        plan::start_all(plans.collect(), |name| name).await
     }
 }
 

@@ -18,10 +18,10 @@ use super::{
     board::Board,
     keeper::Keeper,
     logs,
-    plan::{Plan, Running},
+    plan::{Fresh, Running, start_all, stop_all},
     ports::Ports,
     registry,
-    servers::{Servers, failed},
+    servers::Servers,
     services::{Instance, Services},
 };
 use crate::{
@@ -40,6 +40,8 @@ use crate::{
 
 /// Longest time until every service takes work.
 const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Time for a process that is being started to ask for the signal at our end.
+const SETTLE: Duration = Duration::from_millis(500);
 /// Lines of the log of a service that ended too early.
 const LAST_LINES: usize = 20;
 /// Services in the order of the stop: callers before those they call. Servers come last.
@@ -67,7 +69,11 @@ pub async fn command(args: SuperviseArgs, screen: &Screen) -> Result<(), Error> 
     let signals = tokio::spawn(lifecycle::signals(shutdown.clone()));
     let platform = tokio::select! {
         platform = Box::pin(Platform::start(&args, screen)) => platform?,
-        () = shutdown.draining() => return Ok(()),
+        () = shutdown.draining() => {
+            // What was just being started learns of our end only once it has asked to be told.
+            tokio::time::sleep(SETTLE).await;
+            return Ok(());
+        }
     };
     screen.event(&serde_json::json!({
         "event": "ready", "platform": platform.board.description(),
@@ -89,9 +95,6 @@ struct Platform {
     // Last: the folder stays locked until all else is gone.
     folder: Folder,
 }
-
-/// A process that runs and is not kept yet.
-type Fresh<Name> = (Name, Plan, Running);
 
 /// The services while they are not kept yet.
 struct Started {
@@ -125,8 +128,7 @@ impl Platform {
             Ok(started) => started,
             Err(error) => {
                 // Nothing is left when we say that it failed.
-                let stops = running.into_iter().map(|(.., running)| running.stop());
-                futures::future::join_all(stops).await;
+                stop_all(running).await;
                 return Err(error);
             }
         };
@@ -231,16 +233,9 @@ async fn start_services(
         ports,
         replicas: args.replicas,
     };
-    let starts = services.plans()?.into_iter();
-    let starts = starts.map(async |(instance, plan)| {
-        let running = plan.start().await;
-        let running = running.map_err(|source| failed(&instance.name, source))?;
-        Ok::<_, Error>((instance, plan, running))
-    });
-    let fresh = futures::future::try_join_all(starts).await?;
+    let fresh = start_all(services.plans()?, |instance| instance.name.as_str()).await?;
     if let Err(error) = ready(&fresh, &*registry, &services).await {
-        let stops = fresh.into_iter().map(|(.., running)| running.stop());
-        futures::future::join_all(stops).await;
+        stop_all(fresh).await;
         return Err(error);
     }
     step.done(&format!("{} processes take work", fresh.len()));
