@@ -239,12 +239,24 @@ async fn start_services(
         return Err(error);
     }
     step.done(&format!("{} processes take work", fresh.len()));
+    screen.note(gateway());
     Ok(Started {
         board: Board::new(description, folder.path(UP)),
         registry,
         services: fresh,
         fleet,
     })
+}
+
+/// Says what becomes of the gateway, which stands in front of the platform and is no part of it.
+fn gateway() -> &'static str {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join("kong").is_file());
+    if found {
+        "a kong is on the PATH: kong/README.md says how it is put in front of this platform"
+    } else {
+        "not run: no kong is on the PATH, so clients use the doors of the services themselves"
+    }
 }
 
 /// Waits until the registry lists every instance.
