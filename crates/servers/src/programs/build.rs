@@ -38,7 +38,8 @@ pub(super) async fn once(
         let file = folder.join(file);
         fs::write(&file, text).map_err(preparing(&file))?;
     }
-    let part = binary.with_extension("part");
+    // A name of our own: a Go whose parent was killed may still write to its own.
+    let part = binary.with_extension(format!("{}.part", std::process::id()));
     say(&format!(
         "building {} with {}, once for this machine: about {} minutes on two cores",
         program.name,
@@ -67,7 +68,21 @@ pub(super) async fn once(
         });
     }
     fs::rename(&part, &binary).map_err(preparing(&binary))?;
+    sweep(folder);
     Ok(binary)
+}
+
+/// Removes what killed builds left.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|end| end == "part") {
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// Waits for the right to build; it is given back when the file is closed, however that happens.
