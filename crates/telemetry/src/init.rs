@@ -48,8 +48,13 @@ pub enum InitError {
     Thread(#[from] io::Error),
 }
 
-/// Never logged, whatever the filter says: lapin writes each message that comes back with its body.
-const SILENCED: &str = "lapin::returned_messages=off";
+/// Never logged, whatever the filter says: lapin writes each message that comes back with its body,
+/// consulrs and rustify each call, each failure and their own spans.
+const SILENCED: [&str; 3] = [
+    "lapin::returned_messages=off",
+    "consulrs=off",
+    "rustify=off",
+];
 
 /// Starts logs, metrics and traces, once in a process. A further call succeeds without effect.
 ///
@@ -60,7 +65,10 @@ pub fn init(config: &Config) -> Result<Guard, InitError> {
     if *started {
         return Ok(Guard { _owned: None });
     }
-    let filter = EnvFilter::try_new(&config.filter)?.add_directive(SILENCED.parse()?);
+    let mut filter = EnvFilter::try_new(&config.filter)?;
+    for directive in SILENCED {
+        filter = filter.add_directive(directive.parse()?);
+    }
     let recorder = config
         .traces
         .export
@@ -105,8 +113,17 @@ pub(crate) fn with_spans<S>(filter: EnvFilter) -> impl Filter<S> + Send + Sync
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let span = |metadata: &Metadata<'_>| metadata.is_span() && *metadata.level() <= Level::INFO;
+    let span = |metadata: &Metadata<'_>| {
+        metadata.is_span() && *metadata.level() <= Level::INFO && !is_of_consuls_client(metadata)
+    };
     filter.or(filter_fn(span).with_max_level_hint(Level::INFO))
+}
+
+/// Tells the spans of our client of Consul from those that say something.
+fn is_of_consuls_client(metadata: &Metadata<'_>) -> bool {
+    ["consulrs", "rustify"]
+        .iter()
+        .any(|of| metadata.target().starts_with(of))
 }
 
 /// Gives spans their place in a trace. The source code's place and the threads are left out.
