@@ -50,15 +50,13 @@ async fn msh_01_a_registered_instance_is_seen_passing_with_all_that_is_known_of_
         PATIENCE,
     )
     .await;
-    // It stays so when Consul has asked both doors itself.
-    until(
-        async || {
-            let body = passing(&stage).await;
-            body.contains("HTTP GET http://") && body.contains("gRPC check")
-        },
-        PATIENCE,
-    )
-    .await;
+    // It stays so when Consul has asked at both doors itself; its agent tells with what result.
+    let asked = async || {
+        let path = "/v1/agent/checks";
+        let checks = stage.consul.request("GET", path, None, "").await.unwrap();
+        checks.body.contains("HTTP GET http://") && checks.body.contains("gRPC check")
+    };
+    until(asked, PATIENCE).await;
     let body = passing(&stage).await;
     for part in [
         r#""Service":"backend""#,

@@ -180,6 +180,23 @@ impl Scene {
             .count()
     }
 
+    /// Waits until the watch has its next request open.
+    async fn waits(&self) {
+        let open = async {
+            loop {
+                let index = self.registry.progress()["backend"].index.unwrap();
+                let last = self.fake.requests();
+                let last = last.iter().rfind(|line| line.contains("/v1/health/"));
+                let beyond = |line: &String| line.contains(&format!("index={index}"));
+                if last.is_some_and(beyond) {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, open).await.unwrap();
+    }
+
     async fn failure_is(&self, shown: bool) {
         let reached = async {
             while self.registry.progress()["backend"].failure.is_some() != shown {
@@ -232,6 +249,7 @@ async fn msh_03_errors_keep_the_last_list_and_are_asked_about_ever_more_slowly()
 #[tokio::test]
 async fn msh_02_an_index_that_goes_back_does_not_stop_the_watch() {
     let mut scene = Scene::start(LONG).await;
+    scene.waits().await;
     assert!(scene.registry.progress()["backend"].index.unwrap() > 3);
     scene.fake.turn_index_back();
     let turned = async {
@@ -319,6 +337,7 @@ async fn msh_03_a_slow_consul_keeps_nobody_waiting() {
 #[tokio::test]
 async fn msh_04_lost_registrations_are_entered_again() {
     let scene = Scene::start(LONG).await;
+    scene.waits().await;
     scene.fake.forget();
     let entered = async {
         loop {
@@ -339,8 +358,7 @@ async fn msh_04_lost_registrations_are_entered_again() {
 #[tokio::test]
 async fn nothing_is_asked_while_nothing_changes() {
     let scene = Scene::start(LONG).await;
-    // The answer to the registration is in; one request is open.
-    sleep(Duration::from_millis(200)).await;
+    scene.waits().await;
     let before = scene.queries();
     sleep(Duration::from_secs(2)).await;
     assert_eq!(scene.queries(), before);

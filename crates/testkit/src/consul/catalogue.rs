@@ -81,6 +81,9 @@ impl Catalogue {
         let of_service = self.services.iter();
         let of_service = of_service.filter(|(_, body)| body["Name"] == service);
         let entry = |(id, body): (&String, &Value)| {
+            let mut service = shown(id, body);
+            // Here, and not where the agent shows it, no meta is null.
+            service["Meta"] = body["Meta"].clone();
             let checks = checks(body);
             let checks: Vec<_> = checks
                 .iter()
@@ -88,7 +91,7 @@ impl Catalogue {
                 .collect();
             json!({
                 "Node": {"Node": NODE, "Address": ADDRESS, "Datacenter": "dc1"},
-                "Service": shown(id, body),
+                "Service": service,
                 "Checks": checks,
             })
         };

@@ -17,6 +17,7 @@ use sutazai_resilience::{
     deadline::Deadline,
 };
 use sutazai_telemetry::names;
+use tracing::{Instrument, info_span};
 
 use super::{
     KIND, Settings, StartError,
@@ -173,7 +174,9 @@ impl Client {
         asked: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, CallError<ClientError>> {
         let deadline = Deadline::after(limit);
-        let result = self.breaker.call(deadline, is_consuls_fault, asked).await;
+        let span = info_span!("consul.request", otel.kind = "client", request = name);
+        let asked = self.breaker.call(deadline, is_consuls_fault, asked);
+        let result = asked.instrument(span).await;
         counter!(
             names::REGISTRY_REQUESTS_TOTAL,
             "request" => name,

@@ -76,22 +76,19 @@ impl Keeper {
         self,
         patience: Duration,
     ) -> Result<(Closer, watch::Receiver<Registration>), RegistryError> {
-        let began = Instant::now();
-        match timeout(patience, self.enter()).await {
+        let failures = match timeout(patience, self.enter()).await {
             Ok(Err(refused @ RegistryError::Refused { .. })) => return Err(refused),
-            Ok(Ok(())) => histogram!(names::REGISTRY_REGISTRATION_SECONDS, "registry" => KIND)
-                .record(began.elapsed().as_secs_f64()),
+            Ok(Ok(())) => 0,
             Ok(Err(error)) => self.pending(&error),
             Err(elapsed) => self.pending(&elapsed),
-        }
+        };
         let state = self.state.subscribe();
         let (leave, told) = oneshot::channel();
-        tokio::spawn(self.run(told));
+        tokio::spawn(self.run(told, failures));
         Ok((Closer { leave }, state))
     }
 
-    async fn run(self, mut told: oneshot::Receiver<Leaving>) {
-        let mut failures = 0_u32;
+    async fn run(self, mut told: oneshot::Receiver<Leaving>, mut failures: u32) {
         loop {
             let pause = match failures {
                 0 => self.settings.reconcile_every,
@@ -125,8 +122,10 @@ impl Keeper {
         let found = self.client.entry(self.instance.id.as_str()).await?;
         match found {
             None => {
+                if *self.state.borrow() != Registration::Pending {
+                    tracing::warn!(instance = %self.instance.id, "consul lost the entry of this instance");
+                }
                 self.enter().await?;
-                tracing::warn!(instance = %self.instance.id, "consul had no entry of this instance; registered again");
             }
             Some(found) => {
                 if entry::registration_of(found.meta.as_ref()) == Some(&self.mark) {
@@ -149,7 +148,10 @@ impl Keeper {
 
     async fn enter(&self) -> Result<(), RegistryError> {
         let request = entry::registration(&self.instance, &self.mark, &self.settings);
+        let began = Instant::now();
         self.client.register(request).await?;
+        histogram!(names::REGISTRY_REGISTRATION_SECONDS, "registry" => KIND)
+            .record(began.elapsed().as_secs_f64());
         tracing::info!(instance = %self.instance.id, "instance registered");
         self.now(Registration::Entered);
         Ok(())
@@ -169,12 +171,14 @@ impl Keeper {
         Ok(())
     }
 
-    fn pending(&self, error: &(dyn std::error::Error + 'static)) {
+    /// Says why the first try failed, and returns how many did.
+    fn pending(&self, error: &(dyn std::error::Error + 'static)) -> u32 {
         tracing::warn!(
             instance = %self.instance.id,
             error,
             "consul does not take the registration now; it is tried again in the background"
         );
+        1
     }
 
     fn failed(&self, error: &RegistryError, first: bool) {

@@ -54,11 +54,9 @@ impl Settings {
 
     /// Returns the address as the client wants it. The client itself panics on a wrong one.
     pub(super) fn base(&self) -> Result<String, InvalidSettings> {
-        let text = self.address.trim().trim_end_matches('/');
-        let text = match text.split_once("://") {
-            Some(_) => text.to_owned(),
-            None => format!("http://{text}"),
-        };
+        let text = self.address.trim();
+        let (scheme, place) = text.split_once("://").unwrap_or(("http", text));
+        let text = format!("{scheme}://{}", place.trim_end_matches('/'));
         let is_base = |uri: &Uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.authority().is_some_and(|a| !a.host().is_empty())

@@ -126,8 +126,17 @@ impl<T: Listed> Watcher<T> {
         if again {
             tracing::info!(service = self.service, "consul answers again");
         }
+        let was_in_doubt = self.catalogue.in_doubt();
         match self.catalogue.answered(list, Instant::now()) {
-            Verdict::Doubt => self.ask_instances().await,
+            Verdict::Doubt => {
+                if !was_in_doubt {
+                    tracing::warn!(
+                        service = self.service,
+                        "consul lists no instance; the last ones are kept while they answer"
+                    );
+                }
+                self.ask_instances().await;
+            }
             verdict => self.tell(verdict),
         }
         self.note(Some(passing.index));
@@ -178,11 +187,7 @@ impl<T: Listed> Watcher<T> {
                 );
                 self.told.send_replace(list);
             }
-            Verdict::Doubt => tracing::warn!(
-                service = self.service,
-                "consul lists no instance, but one still answers; the last list is kept for now"
-            ),
-            Verdict::Same => {}
+            Verdict::Doubt | Verdict::Same => {}
         }
     }
 
