@@ -16,14 +16,14 @@ fn quota(requests: u32, window: Duration, burst: u32) -> Quota {
     }
 }
 
-async fn replicas(url: &str) -> [Limiter; 2] {
+fn replicas(url: &str) -> [Limiter; 2] {
     [(); 2].map(|()| Limiter::new(Some(client(url.to_owned(), &Breakers::new()))))
 }
 
 #[tokio::test]
 async fn s11_a_burst_over_two_replicas_is_exactly_the_burst() {
     let (server, _folder) = server().await;
-    let limiters = replicas(&server.url()).await;
+    let limiters = replicas(&server.url());
     // So slow that nothing comes back while the test runs.
     let quota = quota(100, Duration::from_secs(3_600), 100);
     let takes = (0..400).map(|number| {
@@ -49,7 +49,7 @@ async fn s11_a_burst_over_two_replicas_is_exactly_the_burst() {
 #[tokio::test]
 async fn sec_08_two_replicas_share_a_rate_to_one_percent() {
     let (server, _folder) = server().await;
-    let limiters = replicas(&server.url()).await;
+    let limiters = replicas(&server.url());
     // The burst covers moments in which a busy machine asks for nothing.
     let quota = quota(500, Duration::from_secs(1), 150);
     let begun = Instant::now();
@@ -72,7 +72,7 @@ async fn sec_08_two_replicas_share_a_rate_to_one_percent() {
 #[tokio::test]
 async fn s11_without_redis_each_replica_grants_its_share_and_no_more() {
     let (server, _folder) = server().await;
-    let limiters = replicas(&server.url()).await;
+    let limiters = replicas(&server.url());
     let quota = quota(100, Duration::from_secs(3_600), 100);
     server.stop().await;
     let begun = Instant::now();
@@ -95,7 +95,7 @@ async fn s11_without_redis_each_replica_grants_its_share_and_no_more() {
 #[tokio::test]
 async fn what_was_used_comes_back_with_time() {
     let (server, _folder) = server().await;
-    let [limiter, _] = replicas(&server.url()).await;
+    let [limiter, _] = replicas(&server.url());
     let quota = quota(10, Duration::from_secs(1), 1);
     assert!(limiter.take("alice", quota, 1).await.allowed);
     let refused = limiter.take("alice", quota, 1).await;
