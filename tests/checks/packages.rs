@@ -104,6 +104,7 @@ fn faults(tree: &Tree) -> Vec<String> {
         for rule in RULES
             .iter()
             .filter(|rule| !rule.homes.iter().any(|home| home.holds(&source)))
+            .filter(|rule| can_name(tree, source.name, rule.package))
         {
             let named = source.code().find(|(_, line)| names(line, rule.package));
             faults.extend(named.map(|(number, _)| {
@@ -115,6 +116,18 @@ fn faults(tree: &Tree) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Says whether a crate can name a package: it depends on it, or its manifest is not known. A module
+/// of the same name, as the starter of a server has, is no package.
+fn can_name(tree: &Tree, name: &str, package: &str) -> bool {
+    let manifest = tree.text(&format!("crates/{name}/Cargo.toml"));
+    manifest.is_none_or(|text| {
+        text.lines().any(|line| {
+            let key = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            key.replace('-', "_") == package
+        })
+    })
 }
 
 /// Says whether a line uses a package: `package::`, not as the end of a longer word or path.

@@ -78,15 +78,12 @@ async fn r3_a_hundred_poison_among_a_thousand_good_are_dead_letters_and_hold_nob
     for n in 0..1000 {
         producer.submit(&hello(&format!("good-{n}"))).await;
         // One that can not be read, and one that can not be done.
-        match n % 20 {
-            0 => {
-                producer
-                    .send(producer.message(&format!("{{poison-{n}")))
-                    .await
-            }
-            10 => producer.send(poison(format!("poison-{n}"))).await,
-            _ => {}
-        }
+        let broken = match n % 20 {
+            0 => producer.message(&format!("{{poison-{n}")),
+            10 => poison(format!("poison-{n}")),
+            _ => continue,
+        };
+        producer.send(broken).await;
     }
     let ends = producer.ends(1050).await;
     let (good, refused): (Vec<_>, Vec<_>) = ends

@@ -1,5 +1,4 @@
-//! API keys: the long-lived credential.
-//!
+//! API keys, the long-lived credential:
 //! `sutazai_<environment>_`, 32 random base62 characters (190 bits), 6 of CRC-32 over everything
 //! before them. Leak scanners find one with `sutazai_[a-z]+_[0-9A-Za-z]{38}`.
 

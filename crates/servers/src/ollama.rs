@@ -29,6 +29,13 @@ pub const PROGRAM: Program = Program {
     minutes: 3,
     hint: "or:       https://ollama.com/download",
 };
+/// What Ollama is told about the file beside it: how turns and tools become a prompt.
+const MODELFILE: &str = "\
+FROM ./toy.gguf
+TEMPLATE \"\"\"{{ range .Messages }}{{ .Role }}: {{ .Content }}
+{{ end }}{{ if .Tools }}{{ .Tools }}{{ end }}assistant:\"\"\"
+PARAMETER num_predict 64
+";
 /// Longest time until the server answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time until it has ended after a signal.
@@ -169,7 +176,7 @@ impl Ollama {
         fs::create_dir_all(&folder).map_err(preparing)?;
         fs::write(folder.join("toy.gguf"), toy_model::gguf()).map_err(preparing)?;
         let recipe = folder.join("Modelfile");
-        fs::write(&recipe, toy_model::MODELFILE).map_err(preparing)?;
+        fs::write(&recipe, MODELFILE).map_err(preparing)?;
         if let Some(account) = self.account {
             account.own(&folder).map_err(preparing)?;
         }

@@ -140,7 +140,7 @@ async fn two_at_once_do_not_meet_and_a_stop_leaves_nothing() {
 fn a_killed_parent_leaves_nothing() {
     let folder = folder();
     let mut parent = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "parent", "--ignored", "--nocapture"])
+        .args(["--exact", "parent", "--nocapture"])
         .env(PARENT, folder.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -158,11 +158,12 @@ fn a_killed_parent_leaves_nothing() {
     wait_until_gone(folder.path(), &mapper);
 }
 
-/// The process that [`a_killed_parent_leaves_nothing`] kills.
+/// The process that [`a_killed_parent_leaves_nothing`] kills; by itself there is nothing to wait for.
 #[tokio::test]
-#[ignore = "waits to be killed by the test above"]
 async fn parent() {
-    let folder = std::env::var_os(PARENT).expect("a folder");
+    let Some(folder) = std::env::var_os(PARENT) else {
+        return;
+    };
     let _server = RabbitMq::start(options(Path::new(&folder))).await.unwrap();
     println!("\nready");
     std::future::pending::<()>().await;

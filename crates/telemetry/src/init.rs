@@ -61,13 +61,13 @@ const SILENCED: [&str; 3] = [
 /// # Errors
 /// The filter is malformed, or somebody else's subscriber or recorder is in place.
 pub fn init(config: &Config) -> Result<Guard, InitError> {
-    let mut started = STARTED.lock();
-    if *started {
-        return Ok(Guard { _owned: None });
-    }
     let mut filter = EnvFilter::try_new(&config.filter)?;
     for directive in SILENCED {
         filter = filter.add_directive(directive.parse()?);
+    }
+    let mut started = STARTED.lock();
+    if *started {
+        return Ok(Guard { _owned: None });
     }
     let recorder = config
         .traces

@@ -6,9 +6,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::MemoryBroker;
-use super::queue::Message;
-use super::state::Settlement;
+use super::{MemoryBroker, queue::Message, state::Settlement};
 use crate::broker::{Handler, Outcome};
 use crate::observe;
 

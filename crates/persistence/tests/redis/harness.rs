@@ -56,11 +56,8 @@ pub(crate) async fn replica(server: &Server) -> Cache {
 
 pub(crate) async fn hears(cache: &Cache) {
     wait_for("the cache to hear", async || {
-        cache
-            .stats()
-            .await
-            .shared
-            .is_some_and(|shared| shared.hears)
+        let shared = cache.stats().await.shared;
+        shared.is_some_and(|shared| shared.hears)
     })
     .await;
 }

@@ -1,40 +1,24 @@
 //! A language model of random weights: a real engine runs it, nothing has to be fetched, and what it
 //! says is noise. It is for dialects, streaming, cancellation and load.
-//!
-//! The file is GGUF version 3, as ggml's `docs/gguf.md` describes it: a header, key-value pairs,
-//! descriptions of the tensors, then the tensors' data, each aligned to 32 bytes.
 
-/// What Ollama is told about the file beside it: how turns and tools become a prompt.
-pub(super) const MODELFILE: &str = "\
-FROM ./toy.gguf
-TEMPLATE \"\"\"{{ range .Messages }}{{ .Role }}: {{ .Content }}
-{{ end }}{{ if .Tools }}{{ .Tools }}{{ end }}assistant:\"\"\"
-PARAMETER num_predict 64
-";
+mod gguf;
 
-/// Bytes that the data of every tensor is aligned to.
-const ALIGNMENT: usize = 32;
+use gguf::{FLOAT32, INT32, STRING, array, float, string, uint};
+
 /// Numbers that stand for one token.
 const WIDTH: usize = 64;
 /// Numbers in the inner layer of the feed-forward part.
 const INNER: usize = 128;
 const LAYERS: usize = 2;
-const HEADS: u32 = 4;
+const HEADS: usize = 4;
 /// Tokens that the model can look back on.
-const CONTEXT: u32 = 512;
+const CONTEXT: usize = 512;
 /// Spread of the weights around 0; small enough for numbers to stay finite through the layers.
 const SPREAD: f32 = 0.08;
 /// Whole words, so that some answers look like words; the bytes cover everything else.
 const WORDS: [&str; 12] = [
     "▁hello", "▁the", "▁a", "▁sky", "▁is", "▁blue", "▁and", "▁of", "▁to", "▁in", "▁one", "▁two",
 ];
-
-/// Numbers of GGUF's value types.
-const UINT32: u32 = 4;
-const INT32: u32 = 5;
-const FLOAT32: u32 = 6;
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
 
 /// Kinds of tokens, as ggml numbers them.
 const NORMAL: i32 = 1;
@@ -44,38 +28,14 @@ const BYTE: i32 = 6;
 
 /// Returns the file; the same bytes every time.
 pub(super) fn gguf() -> Vec<u8> {
-    let (vocabulary, tensors) = (vocabulary(), tensors());
-    let values = values(&vocabulary);
-    let mut file = b"GGUF".to_vec();
-    file.extend(3_u32.to_le_bytes());
-    put_length(&mut file, tensors.len());
-    put_length(&mut file, values.len());
-    for (key, value) in &values {
-        put_string(&mut file, key);
-        file.extend(value);
-    }
-    let mut offset = 0;
-    for (name, shape) in &tensors {
-        put_string(&mut file, name);
-        file.extend(u32_of(shape.len()).to_le_bytes());
-        for extent in shape {
-            put_length(&mut file, *extent);
-        }
-        // Type 0 is 32-bit floating point.
-        file.extend(0_u32.to_le_bytes());
-        put_length(&mut file, offset);
-        offset += padded(shape.iter().product::<usize>() * size_of::<f32>());
-    }
     let mut noise = Noise(0x5eed);
-    for (name, shape) in &tensors {
-        file.resize(padded(file.len()), 0);
-        let is_norm = name.ends_with("norm.weight");
-        for _ in 0..shape.iter().product() {
-            let weight = if is_norm { 1.0 } else { noise.next() * SPREAD };
-            file.extend(weight.to_le_bytes());
+    gguf::file(&values(&vocabulary()), &tensors(), |tensor| {
+        if tensor.ends_with("norm.weight") {
+            1.0
+        } else {
+            noise.next() * SPREAD
         }
-    }
-    file
+    })
 }
 
 /// Tokens with their kinds: the three that every model of this family has, all bytes, some words.
@@ -115,7 +75,7 @@ fn tensors() -> Vec<(String, Vec<usize>)> {
 
 /// Keys with their encoded values.
 fn values(vocabulary: &[(String, i32)]) -> Vec<(&'static str, Vec<u8>)> {
-    let strings = vocabulary.iter().map(|(text, _)| encoded_string(text));
+    let strings = vocabulary.iter().map(|(text, _)| gguf::text(text));
     let scores = vocabulary.iter().map(|_| 0_f32.to_le_bytes().to_vec());
     let kinds = vocabulary
         .iter()
@@ -125,14 +85,14 @@ fn values(vocabulary: &[(String, i32)]) -> Vec<(&'static str, Vec<u8>)> {
         ("general.name", string("toy")),
         ("general.file_type", uint(0)),
         ("llama.context_length", uint(CONTEXT)),
-        ("llama.embedding_length", uint(u32_of(WIDTH))),
-        ("llama.block_count", uint(u32_of(LAYERS))),
-        ("llama.feed_forward_length", uint(u32_of(INNER))),
-        ("llama.rope.dimension_count", uint(u32_of(WIDTH) / HEADS)),
+        ("llama.embedding_length", uint(WIDTH)),
+        ("llama.block_count", uint(LAYERS)),
+        ("llama.feed_forward_length", uint(INNER)),
+        ("llama.rope.dimension_count", uint(WIDTH / HEADS)),
         ("llama.attention.head_count", uint(HEADS)),
         ("llama.attention.head_count_kv", uint(HEADS)),
         ("llama.attention.layer_norm_rms_epsilon", float(1e-5)),
-        ("llama.vocab_size", uint(u32_of(vocabulary.len()))),
+        ("llama.vocab_size", uint(vocabulary.len())),
         ("tokenizer.ggml.model", string("llama")),
         ("tokenizer.ggml.tokens", array(STRING, strings)),
         ("tokenizer.ggml.scores", array(FLOAT32, scores)),
@@ -141,51 +101,6 @@ fn values(vocabulary: &[(String, i32)]) -> Vec<(&'static str, Vec<u8>)> {
         ("tokenizer.ggml.bos_token_id", uint(1)),
         ("tokenizer.ggml.eos_token_id", uint(2)),
     ]
-}
-
-fn uint(value: u32) -> Vec<u8> {
-    [UINT32.to_le_bytes(), value.to_le_bytes()].concat()
-}
-
-fn float(value: f32) -> Vec<u8> {
-    [FLOAT32.to_le_bytes(), value.to_le_bytes()].concat()
-}
-
-fn string(value: &str) -> Vec<u8> {
-    let mut bytes = STRING.to_le_bytes().to_vec();
-    put_string(&mut bytes, value);
-    bytes
-}
-
-fn array(kind: u32, items: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
-    let mut bytes = [ARRAY.to_le_bytes(), kind.to_le_bytes()].concat();
-    put_length(&mut bytes, items.len());
-    items.for_each(|item| bytes.extend(item));
-    bytes
-}
-
-fn encoded_string(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    put_string(&mut bytes, text);
-    bytes
-}
-
-fn put_string(bytes: &mut Vec<u8>, text: &str) {
-    put_length(bytes, text.len());
-    bytes.extend(text.as_bytes());
-}
-
-fn put_length(bytes: &mut Vec<u8>, length: usize) {
-    bytes.extend((length as u64).to_le_bytes());
-}
-
-fn padded(length: usize) -> usize {
-    length.next_multiple_of(ALIGNMENT)
-}
-
-/// Every number that this is used for is far below the limit.
-fn u32_of(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Numbers between -1 and 1 by xorshift (Marsaglia, 2003), always the same.
@@ -221,7 +136,7 @@ mod tests {
             .map(|(_, shape)| shape.iter().product::<usize>() * size_of::<f32>())
             .sum();
         // Every tensor's size is a multiple of the alignment, so nothing is between them.
-        assert_eq!(data % ALIGNMENT, 0);
-        assert_eq!((file.len() - data) % ALIGNMENT, 0);
+        assert_eq!(data % 32, 0);
+        assert_eq!((file.len() - data) % 32, 0);
     }
 }

@@ -1,15 +1,11 @@
-//! The management API of a node: plain HTTP/1.0, so that an answer ends with its connection.
+//! The management API of a node.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::io;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
-/// Longest wait for one answer.
-const LIMIT: Duration = Duration::from_secs(10);
+use crate::probe;
+pub use crate::probe::Answer;
 
 /// Asks one node, as its administrator.
 #[derive(Clone)]
@@ -17,15 +13,6 @@ pub struct Management {
     port: u16,
     user: String,
     credentials: String,
-}
-
-/// What the API answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// JSON, or nothing.
-    pub body: String,
 }
 
 impl Management {
@@ -42,8 +29,12 @@ impl Management {
     /// # Errors
     /// Fails when there is no answer, or none that is HTTP. Every status is an answer.
     pub async fn request(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
-        let exchange = self.exchange(method, path, body);
-        tokio::time::timeout(LIMIT, exchange).await?
+        let (path, login) = (format!("/api{path}"), format!("Basic {}", self.credentials));
+        let headers = [
+            ("authorization", login.as_str()),
+            ("content-type", "application/json"),
+        ];
+        probe::request(self.port, method, &path, &headers, body).await
     }
 
     /// Returns the status of a `GET`.
@@ -73,21 +64,6 @@ impl Management {
         }
         Ok(())
     }
-
-    async fn exchange(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
-        let request = format!(
-            "{method} /api{path} HTTP/1.0\r\nauthorization: Basic {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.credentials,
-            body.len(),
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        parse(&String::from_utf8_lossy(&answer))
-            .ok_or_else(|| io::Error::other("the answer is not HTTP"))
-    }
 }
 
 impl std::fmt::Debug for Management {
@@ -96,14 +72,6 @@ impl std::fmt::Debug for Management {
             .field("port", &self.port)
             .finish_non_exhaustive()
     }
-}
-
-fn parse(answer: &str) -> Option<Answer> {
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some(Answer {
-        status: head.split(' ').nth(1)?.parse().ok()?,
-        body: body.to_owned(),
-    })
 }
 
 /// Writes a name as one segment of a path.
@@ -124,13 +92,6 @@ fn percent(byte: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_has_a_status_and_a_body() {
-        let answer = parse("HTTP/1.1 200 OK\r\nserver: Cowboy\r\n\r\n{}").unwrap();
-        assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
-        assert_eq!(parse("hello"), None);
-    }
 
     #[test]
     fn the_default_virtual_host_is_one_segment() {
