@@ -77,7 +77,11 @@ async fn agt_01_the_list_of_agents_survives_odd_and_absent_ones() {
         .platform
         .stop_service(ServiceName::AutomationAgent)
         .await;
-    assert_eq!(names(&agents(&client).await), ["agent-orchestrator"]);
+    // The list is kept for two seconds.
+    system_tests::eventually("the list without the stopped agent", async || {
+        (names(&agents(&client).await) == ["agent-orchestrator"]).then_some(())
+    })
+    .await;
     let gone = client.get(&format!("{PATH}/automation-agent")).await;
     assert_eq!(
         (gone.status.as_u16(), &gone.json["live"]),
