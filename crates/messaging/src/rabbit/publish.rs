@@ -205,3 +205,26 @@ fn refused(message: &Outgoing, error: lapin::Error) -> BrokerError {
 fn is_unavailable(result: &Result<(), BrokerError>) -> bool {
     matches!(result, Err(BrokerError::Unavailable { .. }))
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::{ConnectionProperties, uri::AMQPUri};
+
+    use super::super::link::Link;
+    use super::*;
+    use crate::topology;
+
+    #[tokio::test]
+    async fn trap_3_a_publish_that_nobody_confirms_has_failed() {
+        // Nothing is sent: the address only has to be one.
+        let link = Link::start(AMQPUri::default(), ConnectionProperties::default(), "test");
+        let publisher = Publisher::new(Lanes::new(link.clone()), Declared::new(link));
+        let event = sutazai_proto::tasks::v1::TaskReleased::default();
+        let message = Outgoing::event("backend", topology::WORK, "any", &event);
+        let judged = publisher.judge(&message, &Confirmation::NotRequested);
+        assert!(matches!(judged, Err(BrokerError::Unavailable { .. })));
+        assert!(publisher.judge(&message, &Confirmation::Ack(None)).is_ok());
+        let full = publisher.judge(&message, &Confirmation::Nack(None));
+        assert!(matches!(full, Err(BrokerError::Full(_))));
+    }
+}

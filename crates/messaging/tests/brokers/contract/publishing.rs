@@ -112,3 +112,22 @@ pub(crate) async fn a_full_queue_refuses(broker: impl Broker) {
     depth_reaches(&broker, "small", 0).await;
     broker.publish(message("b")).await.unwrap();
 }
+
+pub(crate) async fn what_no_broker_can_carry_is_refused(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let mut heavy = task("heavy");
+    let header = "x".repeat(1 << 20);
+    heavy.headers.insert("note".to_owned(), header);
+    let long = Outgoing {
+        routing_key: "k".repeat(256),
+        ..task("long")
+    };
+    let results = broker
+        .publish_all(vec![task("before"), heavy, long, task("after")])
+        .await;
+    assert!(results[0].is_ok() && results[3].is_ok(), "{results:?}");
+    for refused in &results[1..3] {
+        assert!(matches!(refused, Err(BrokerError::Unfit(_))), "{refused:?}");
+    }
+    assert_eq!(broker.depth(QUEUE).await.unwrap(), 2);
+}

@@ -1,18 +1,15 @@
 //! What every broker promises, run over each implementation.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
 use sutazai_messaging::memory::{Limits, MemoryBroker};
 use sutazai_messaging::{Broker, BrokerError};
 
-mod bench;
 mod consumers;
 mod declaring;
 mod outcomes;
 mod publishing;
-mod real;
 
-use bench::{QUEUE, declared, task};
+use crate::bench::{QUEUE, declared, task};
+use crate::real;
 
 macro_rules! contract {
     ($implementation:ident: $make:expr, [$($test:ident => $group:ident::$promise:ident,)*]) => {
@@ -44,6 +41,7 @@ macro_rules! contract {
             tsk_06_consumers_share_a_queue => consumers::consumers_share_a_queue,
             tsk_06_a_retry_finds_whoever_is_free => consumers::a_retry_finds_whoever_is_free,
             tsk_02_a_full_queue_refuses => publishing::a_full_queue_refuses,
+            tsk_04_what_no_broker_can_carry_is_refused => publishing::what_no_broker_can_carry_is_refused,
             tsk_03_declaring_again_changes_nothing => declaring::declaring_again_changes_nothing,
             tsk_03_other_arguments_are_a_conflict => declaring::other_arguments_are_a_conflict,
             tsk_03_what_does_not_exist_is_named => declaring::what_does_not_exist_is_named,
