@@ -218,7 +218,8 @@ mod tests {
     async fn trap_3_a_publish_that_nobody_confirms_has_failed() {
         // Nothing is sent: the address only has to be one.
         let link = Link::start(AMQPUri::default(), ConnectionProperties::default(), "test");
-        let publisher = Publisher::new(Lanes::new(link.clone()), Declared::new(link));
+        let lanes = Lanes::new(link.clone());
+        let publisher = Publisher::new(lanes, Declared::new(link), "guest".into());
         let event = sutazai_proto::tasks::v1::TaskReleased::default();
         let message = Outgoing::event("backend", topology::WORK, "any", &event);
         let judged = publisher.judge(&message, &Confirmation::NotRequested);
