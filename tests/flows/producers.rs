@@ -7,6 +7,23 @@ use system_tests::{Producer, Stage, eventually, submission};
 const DEAD_LETTERS: &str = "/api/v1/tasks/dead-letters";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn obs_02_a_task_belongs_to_the_trace_of_the_event_that_submitted_it() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let stage = Stage::start().await;
+    let producer = Producer::new(stage.broker().clone()).await;
+    let data = json!({"type": "llm.generate", "input": {"prompt": "hello"}});
+    let mut event = submission("traced", &data);
+    event["traceparent"] = json!(format!("00-{TRACE}-b7ad6b7169203331-01"));
+    producer.submit(&event).await;
+    for _ in ["accepted", "finished"] {
+        let answer = producer.answer().await;
+        let parent = answer["traceparent"].as_str().unwrap_or_default();
+        assert!(parent.starts_with(&format!("00-{TRACE}-")), "{answer}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tsk_07_poison_is_a_dead_letter_and_runs_once_its_cause_is_gone() {
     let stage = Stage::start().await;
     let (admin, producer) = (stage.admin(), Producer::new(stage.broker().clone()).await);

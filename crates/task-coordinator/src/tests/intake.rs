@@ -60,6 +60,19 @@ impl Bench {
         AnswerRelay::new(self.store.clone(), answers, self.watchers.clone())
     }
 
+    fn intake(&self) -> Intake {
+        Intake {
+            tasks: self.tasks.clone(),
+            producers: Producers {
+                unnamed: "amqp".to_owned(),
+                tenant: TENANT.to_owned(),
+                tenants: "shop=tenant-1".parse().unwrap(),
+            },
+            answers: Answers::new(Arc::new(self.broker.clone()), SOON),
+            stopping: CancellationToken::new(),
+        }
+    }
+
     /// Lets messages in, with a mailbox behind [`ANSWERS`].
     async fn door(&self) -> (Mailbox, Vec<Consumer>) {
         let mailbox = Mailbox::default();
@@ -76,16 +89,7 @@ impl Bench {
             })
             .await
             .unwrap();
-        let intake = Intake {
-            tasks: self.tasks.clone(),
-            producers: Producers {
-                unnamed: "amqp".to_owned(),
-                tenant: TENANT.to_owned(),
-                tenants: "shop=tenant-1".parse().unwrap(),
-            },
-            answers: Answers::new(Arc::new(self.broker.clone()), SOON),
-            stopping: CancellationToken::new(),
-        };
+        let intake = self.intake();
         let handlers: [(&str, Arc<dyn Handler>); 4] = [
             (topology::INTAKE, Arc::new(intake)),
             (
@@ -389,4 +393,34 @@ async fn sec_10_a_producer_can_not_pass_its_message_off_as_a_result() {
     stop(consumers).await;
     assert!(letter.reason.starts_with("unsupported_media_type: "));
     is(&bench.task(attempt.task).await, State::Running);
+}
+
+#[tokio::test]
+async fn tsk_01_a_submission_waits_where_it_is_while_the_database_can_not_take_it() {
+    let bench = Bench::start().await;
+    bench.worker("w", 5).await;
+    let mut lock = bench.db.pool().begin().await.unwrap();
+    sqlx::query("lock table idempotency_keys in exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let intake = bench.intake();
+    let sent = message(&event("patient", &work()), None);
+    let delivery = Delivery {
+        id: sent.id,
+        queue: topology::INTAKE.to_owned(),
+        routing_key: sent.routing_key,
+        headers: sent.headers,
+        properties: sent.properties,
+        content_type: sent.content_type,
+        body: sent.body,
+        delivery_count: 0,
+    };
+    let handled = tokio::spawn(async move { intake.handle(delivery).await });
+    // Longer than one try takes.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!handled.is_finished(), "it is still waiting");
+    lock.rollback().await.unwrap();
+    assert_eq!(handled.await.unwrap(), Handled::Done, "no return used up");
+    assert_eq!(bench.count("select count(*) from tasks").await, 1);
 }
