@@ -33,14 +33,14 @@ logs: ## Follow the logs of what `make up` started
 	@target/release/sutazai logs --follow $(ARGS)
 
 test: check ## Everything: checks, all tests, and the platform from a fresh clone
-	@cargo test $(SCOPE) --no-fail-fast --features system-tests/clone,system-tests/servers -- --test-threads=2 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
+	@cargo test $(SCOPE) --no-fail-fast --all-features -- --test-threads=2 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
 test-fast: tools ## Unit, property, contract and flow tests; needs no server but Postgres' programs
 	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
 
 check: tools ## Format, lints, documentation, generated files
 	@cargo fmt --all --check
-	@cargo clippy $(SCOPE) --all-targets -- -D warnings
+	@cargo clippy $(SCOPE) --all-targets --all-features -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	@cargo run --quiet --bin sqlx-prepare -- --check
 	@cargo run --quiet --bin sutazai -- generate --check

@@ -10,6 +10,7 @@
 mod agents;
 mod auth;
 mod bodies;
+#[cfg(feature = "servers")]
 mod cache;
 mod chat;
 mod circuit_breaker;

@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "the setup of a test may panic")]
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 
 use sutazai_servers::rabbitmq::{Options, RabbitMq, StartError};
 
-/// Tells [`parent`] where to start its node.
+/// Makes [`a_killed_parent_leaves_nothing`] the parent, and tells it where to start its node.
 const PARENT: &str = "RABBITMQ_TEST_PARENT";
 
 /// A folder that the server's account can reach.
@@ -138,9 +138,12 @@ async fn two_at_once_do_not_meet_and_a_stop_leaves_nothing() {
 
 #[test]
 fn a_killed_parent_leaves_nothing() {
+    if let Some(folder) = std::env::var_os(PARENT) {
+        be_the_parent(Path::new(&folder));
+    }
     let folder = folder();
     let mut parent = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "parent", "--nocapture"])
+        .args(["--exact", "a_killed_parent_leaves_nothing", "--nocapture"])
         .env(PARENT, folder.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -158,13 +161,14 @@ fn a_killed_parent_leaves_nothing() {
     wait_until_gone(folder.path(), &mapper);
 }
 
-/// The process that [`a_killed_parent_leaves_nothing`] kills; by itself there is nothing to wait for.
-#[tokio::test]
-async fn parent() {
-    let Some(folder) = std::env::var_os(PARENT) else {
-        return;
-    };
-    let _server = RabbitMq::start(options(Path::new(&folder))).await.unwrap();
-    println!("\nready");
-    std::future::pending::<()>().await;
+/// Starts a node and waits to be killed with it.
+fn be_the_parent(folder: &Path) -> ! {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let _server = RabbitMq::start(options(folder)).await.expect("a node");
+        std::io::stdout()
+            .write_all(b"\nready\n")
+            .expect("its output");
+        std::future::pending().await
+    })
 }

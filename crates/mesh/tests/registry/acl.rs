@@ -8,7 +8,8 @@ use sutazai_mesh::registry::{
 };
 
 use super::running::Running;
-use super::stage::{Stage, registry, shows};
+use super::stage::{Stage, registry};
+use super::waiting::shows;
 
 const MANAGEMENT: &str = "2b0f6f6e-6a52-4c0a-9a55-1c1f0d5a9e77";
 

@@ -11,7 +11,8 @@ use sutazai_telemetry::Config;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::running::Running;
-use super::stage::{PATIENCE, Stage, registry, shows};
+use super::stage::{Stage, registry};
+use super::waiting::{PATIENCE, shows};
 
 const BACKEND: ServiceName = ServiceName::Backend;
 /// An instance is back this long after its agent at the latest.

@@ -4,7 +4,9 @@ use sutazai_mesh::ServiceName;
 use sutazai_mesh::registry::{Registry, memory::MemoryRegistry};
 
 use super::running::Running;
-use super::stage::{Stage, shows};
+#[cfg(feature = "servers")]
+use super::stage::Stage;
+use super::waiting::shows;
 
 async fn a_watch_sees_who_comes_and_goes(registry: impl Registry) {
     let mut before = registry.watch(ServiceName::Backend);
@@ -108,6 +110,7 @@ macro_rules! contract {
 }
 
 contract!(memory: (MemoryRegistry::new(), ()));
+#[cfg(feature = "servers")]
 contract!(consul: {
     let stage = Stage::start().await;
     (stage.registry(), stage)

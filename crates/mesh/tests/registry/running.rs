@@ -7,7 +7,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use sutazai_mesh::ServiceName;
@@ -72,12 +71,13 @@ impl Running {
     }
 
     /// Ends it as `kill -9` does: ports and connections close, nobody says goodbye.
+    #[cfg(feature = "servers")]
     pub(crate) fn kill(mut self) {
         self.end();
         let died = (0..2_000).any(|_| {
             let refused = std::net::TcpStream::connect(self.instance.grpc).is_err();
             if !refused {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
             refused
         });

@@ -2,15 +2,9 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use sutazai_mesh::registry::{
-    Instance, Watch,
-    consul::{ConsulRegistry, Settings},
-};
+use sutazai_mesh::registry::consul::{ConsulRegistry, Settings};
 use sutazai_resilience::Breakers;
 use sutazai_servers::consul::{Consul, Options};
-use tokio::time::timeout;
-
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running Consul in memory.
 pub(crate) struct Stage {
@@ -88,24 +82,4 @@ fn options(folder: &Path, management_token: Option<String>) -> Options {
         durable: false,
         management_token,
     }
-}
-
-/// Waits until the watch shows exactly these instances.
-pub(crate) async fn shows(watch: &mut Watch, expected: &[&Instance]) {
-    let reached = timeout(PATIENCE, async {
-        loop {
-            let current = watch.current();
-            let complete = expected.iter().all(|instance| current.contains(instance));
-            if complete && current.len() == expected.len() {
-                return;
-            }
-            assert!(watch.changed().await, "the registry is gone");
-        }
-    });
-    let outcome = reached.await;
-    assert!(
-        outcome.is_ok(),
-        "expected {expected:?}, found {:?}",
-        watch.current()
-    );
 }

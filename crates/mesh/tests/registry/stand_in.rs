@@ -16,7 +16,8 @@ use tokio::{
 };
 
 use super::running::Running;
-use super::stage::{PATIENCE, Stage, registry, shows};
+use super::stage::{Stage, registry};
+use super::waiting::{PATIENCE, shows};
 
 const BACKEND: ServiceName = ServiceName::Backend;
 

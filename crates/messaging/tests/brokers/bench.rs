@@ -64,19 +64,6 @@ pub(crate) async fn declared<B: Broker>(broker: B) -> B {
     broker
 }
 
-/// Publishes as an outbox does: again and again, with the same id, until it is confirmed.
-pub(crate) async fn published(broker: &impl Broker, message: Outgoing) {
-    let started = Instant::now();
-    while let Err(error) = broker.publish(message.clone()).await {
-        assert!(
-            started.elapsed() < 3 * PATIENCE,
-            "{}: {error:?}",
-            message.id
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 pub(crate) async fn depth_reaches(broker: &impl Broker, queue: &str, expected: u64) {
     let started = Instant::now();
     loop {

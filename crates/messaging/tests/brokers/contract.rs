@@ -9,7 +9,6 @@ mod outcomes;
 mod publishing;
 
 use crate::bench::{QUEUE, declared, task};
-use crate::real;
 
 macro_rules! contract {
     ($implementation:ident: $make:expr, [$($test:ident => $group:ident::$promise:ident,)*]) => {
@@ -51,7 +50,8 @@ macro_rules! contract {
 }
 
 contract!(memory: MemoryBroker::new(Limits::default()));
-contract!(rabbitmq: real::rabbit().await);
+#[cfg(feature = "servers")]
+contract!(rabbitmq: crate::real::rabbit().await);
 
 #[tokio::test]
 async fn tsk_02_the_brokers_own_bound_holds_too() {

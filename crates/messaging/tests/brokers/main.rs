@@ -5,5 +5,7 @@
 
 mod bench;
 mod contract;
+#[cfg(feature = "servers")]
 mod faults;
+#[cfg(feature = "servers")]
 mod real;

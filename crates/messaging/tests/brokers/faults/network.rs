@@ -5,13 +5,16 @@ use std::{sync::atomic::Ordering, time::Duration};
 use sutazai_messaging::{Broker, BrokerError};
 use tokio::time::{Instant, timeout};
 
-use super::proxy::{Proxy, Way};
-use crate::bench::{QUEUE, collector, declared, next, published, task};
+use super::{
+    proxy::{Proxy, Way},
+    published,
+};
+use crate::bench::{QUEUE, collector, declared, next, task};
 use crate::real::{Place, connect};
 
 const AGAIN: Duration = Duration::from_secs(10);
 
-fn is_down(error: BrokerError) -> bool {
+fn is_down(error: &BrokerError) -> bool {
     matches!(error, BrokerError::Unavailable { .. })
 }
 
@@ -38,7 +41,12 @@ async fn trap_1_connecting_has_no_last_try() {
     proxy.turn(Way::Open);
     let broker = timeout(AGAIN, async {
         // Each of the two connections has its own tries.
-        while broker.ping().await.is_err() || broker.depth("any").await.is_err_and(is_down) {
+        while broker.ping().await.is_err()
+            || broker
+                .depth("any")
+                .await
+                .is_err_and(|error| is_down(&error))
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         declared(broker).await

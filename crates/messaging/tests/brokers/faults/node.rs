@@ -12,7 +12,8 @@ use sutazai_servers::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::bench::{QUEUE, collector, declared, depth_reaches, next, published, task};
+use super::published;
+use crate::bench::{QUEUE, collector, declared, depth_reaches, next, task};
 use crate::real::connect;
 
 const AGAIN: Duration = Duration::from_secs(10);
