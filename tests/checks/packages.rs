@@ -159,6 +159,17 @@ fn planted_uses_are_found() {
     ] {
         crate::assert_found(&faults(&Tree::of([(path, text)])), path);
     }
+    // The manifest says which `redis` is meant: the package, or a module of that name.
+    let used = ("crates/servers/src/start.rs", "use redis::Client;");
+    let depends = |line| Tree::of([used, ("crates/servers/Cargo.toml", line)]);
+    for line in [
+        "redis.workspace = true",
+        "redis = \"1\"",
+        "redis={ version = \"1\" }",
+    ] {
+        crate::assert_found(&faults(&depends(line)), used.0);
+    }
+    crate::assert_none(&faults(&depends("redis-test = \"1\"")));
     let allowed = Tree::of([
         ("crates/backend/src/store/turns.rs", "use sqlx::PgPool;"),
         ("crates/mesh/src/http.rs", "use reqwest::Client;"),

@@ -157,6 +157,14 @@ mod tests {
         }
     }
 
+    /// Returns the unit that a name ends with: base units only (Prometheus, metric naming).
+    fn unit(name: &str) -> Option<&str> {
+        let (_, last) = name.rsplit_once('_')?;
+        ["seconds", "bytes", "ratio"]
+            .contains(&last)
+            .then_some(last)
+    }
+
     #[test]
     fn names_are_unique_and_follow_the_conventions() {
         let names: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
@@ -174,9 +182,15 @@ mod tests {
                 "{name}"
             );
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
-            // One gauge is a duration: how old a list is.
-            let lasts = kind == Kind::Histogram || name == REGISTRY_LIST_AGE_SECONDS;
-            assert_eq!(name.ends_with("_seconds"), lasts, "{name}");
+            let unit = unit(name);
+            match kind {
+                Kind::Histogram => assert_eq!(unit, Some("seconds"), "{name}"),
+                // An age is told in seconds, and only an age is.
+                Kind::Gauge => {
+                    assert_eq!(unit == Some("seconds"), name.contains("_age"), "{name}");
+                }
+                Kind::Counter => assert_eq!(unit, None, "{name}"),
+            }
             assert!(help.ends_with('.'), "{name}");
         }
     }
