@@ -1,9 +1,9 @@
 //! A Consul server as a child process: one node that is server and agent in one.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -13,10 +13,10 @@ mod launch;
 pub use crate::probe::Answer;
 
 use crate::{
-    account::{self, Account},
-    child::{Child, free_ports, tail},
+    child::{Child, free_ports},
     probe,
     programs::{Program, ProgramError},
+    start::{self, LaunchError, Readiness, TAKEN_PORT},
 };
 
 /// Consul as its Go module pins it.
@@ -35,8 +35,6 @@ pub const PROGRAM: Program = Program {
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time a server may take to stop by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// Starts that may fail because somebody took a free port before the server did.
-const TRIES: u32 = 5;
 
 /// How to run a server.
 #[derive(Clone, Debug)]
@@ -75,37 +73,12 @@ pub enum StartError {
     /// No program.
     #[error(transparent)]
     Program(#[from] ProgramError),
-    /// A file or folder could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The program could not be run.
-    #[error("can not run {program}")]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// It was found, and does not run.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// The token is no UUID.
     #[error("the management token is no UUID")]
     Token,
-    /// The server said no.
-    #[error("consul failed: {output}")]
-    Failed {
-        /// The end of what it printed.
-        output: String,
-    },
-    /// The server neither got ready nor ended.
-    #[error("consul had no leader after {} s; its log is {log}", START_LIMIT.as_secs())]
-    Slow {
-        /// The server's log.
-        log: PathBuf,
-    },
 }
 
 /// A running server; it is told to stop when this is dropped.
@@ -141,29 +114,19 @@ impl Consul {
     /// Names what is missing with the way to get it, or carries the end of the server's log.
     pub async fn start(mut options: Options) -> Result<Self, StartError> {
         let program = PROGRAM.obtain().await?;
-        let account = Account::for_servers();
-        let data = account::reachable(&options.data, account);
-        if data != options.data {
-            tracing::warn!(wanted = %options.data.display(), used = %data.display(), "the server's account can not reach the wanted data folder");
-            options.data = data;
-        }
-        let mut tries = 1;
-        loop {
+        let (account, data) = start::place(&options.data);
+        options.data = data;
+        let passes = |error: &StartError| matches!(error, StartError::Launch(error) if error.said(&TAKEN_PORT));
+        start::again(passes, || async {
             launch::clear_orphan(&options.data);
+            let preparing = LaunchError::preparing(&options.data);
             let ports = match options.ports {
                 Some(ports) => ports,
-                None => Ports::free().map_err(preparing(&options.data))?,
+                None => Ports::free().map_err(preparing)?,
             };
-            match launch::launch(&program, account, &options, ports).await {
-                Err(StartError::Failed { output })
-                    if tries < TRIES && output.contains("address already in use") =>
-                {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                other => return other,
-            }
-        }
+            launch::launch(&program, account, &options, ports).await
+        })
+        .await
     }
 
     /// Returns where it listens.
@@ -225,19 +188,18 @@ impl Consul {
 
     /// Waits for a leader that has entered its own service: from then on all calls are answered.
     async fn ready(&self) -> Result<(), StartError> {
-        let give_up = Instant::now() + START_LIMIT;
         let log = log_file(&self.options.data);
-        while Instant::now() < give_up {
-            if self.child.has_ended() {
-                let output = fs::read(&log).map(|text| tail(&text)).unwrap_or_default();
-                return Err(StartError::Failed { output });
-            }
-            if self.answers().await.unwrap_or(false) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(StartError::Slow { log })
+        let readiness = Readiness {
+            program: PROGRAM.name,
+            child: &self.child,
+            limit: START_LIMIT,
+            pause: Duration::from_millis(50),
+            output: &log,
+            log: &log,
+        };
+        readiness
+            .wait(|| async { Ok(self.answers().await.unwrap_or(false)) })
+            .await
     }
 
     async fn answers(&self) -> io::Result<bool> {
@@ -256,12 +218,4 @@ impl Drop for Consul {
 
 fn log_file(data: &Path) -> PathBuf {
     data.join("consul.log")
-}
-
-fn preparing(path: &Path) -> impl Fn(io::Error) -> StartError {
-    let path = path.to_owned();
-    move |source| StartError::Prepare {
-        path: path.clone(),
-        source,
-    }
 }

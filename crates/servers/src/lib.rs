@@ -13,3 +13,6 @@ mod account;
 mod child;
 mod orphan;
 mod probe;
+mod start;
+
+pub use start::LaunchError;

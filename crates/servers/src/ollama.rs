@@ -4,7 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -13,10 +13,11 @@ mod headers;
 mod toy_model;
 
 use crate::{
-    account::{self, Account},
-    child::{self, Child, tail},
+    account::Account,
+    child::{self, Child},
     probe,
     programs::{Program, ProgramError},
+    start::{self, LaunchError, Readiness},
 };
 
 /// Where the program comes from.
@@ -61,34 +62,9 @@ pub enum StartError {
     /// A header that the build needs is missing.
     #[error(transparent)]
     Headers(#[from] headers::HeaderError),
-    /// A file or folder could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The program could not be run.
-    #[error("can not run {program}")]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The program said no.
-    #[error("ollama failed: {output}")]
-    Failed {
-        /// The end of what it printed.
-        output: String,
-    },
-    /// The server neither answered nor ended.
-    #[error("ollama did not answer within {} s; its log is {log}", START_LIMIT.as_secs())]
-    Slow {
-        /// The server's log.
-        log: PathBuf,
-    },
+    /// It was found, and does not run.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
 }
 
 /// A running server; it is told to stop when this is dropped.
@@ -108,33 +84,21 @@ impl Ollama {
     /// Names what is missing with its install command, or carries the end of the server's log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let program = obtain().await?;
-        let account = Account::for_servers();
-        let data = account::reachable(&options.data, account);
-        let log = data.join("log");
-        let preparing = |source| StartError::Prepare {
-            path: data.clone(),
-            source,
-        };
-        fs::create_dir_all(&data).map_err(preparing)?;
-        let output = fs::File::create(&log).map_err(preparing)?;
+        let (account, data) = start::place(&options.data);
+        let preparing = LaunchError::preparing(&data);
+        fs::create_dir_all(&data).map_err(&preparing)?;
         if let Some(account) = account {
-            account.own(&data).map_err(preparing)?;
+            account.own(&data).map_err(&preparing)?;
         }
         let port = match options.port {
             Some(port) => port,
-            None => child::free_port().map_err(preparing)?,
+            None => child::free_port().map_err(&preparing)?,
         };
         let mut command = child::bound_to_us(&program, "TERM", account);
         environment(&mut command, &data, port);
         command.arg("serve");
-        let both = output.try_clone().map_err(preparing)?;
-        command.stdout(both).stderr(output);
-        let child = child::spawn(command, "ollama")
-            .await
-            .map_err(|source| StartError::Run {
-                program: program.clone(),
-                source,
-            })?;
+        let log = data.join("log");
+        let child = start::spawn(command, &program, PROGRAM.name, &log).await?;
         let server = Self {
             program,
             account,
@@ -169,32 +133,24 @@ impl Ollama {
     /// Why the files can not be written, or what the server said.
     pub async fn create_toy_model(&self, name: &str) -> Result<(), StartError> {
         let folder = self.data.join("toy");
-        let preparing = |source| StartError::Prepare {
-            path: folder.clone(),
-            source,
-        };
-        fs::create_dir_all(&folder).map_err(preparing)?;
-        fs::write(folder.join("toy.gguf"), toy_model::gguf()).map_err(preparing)?;
+        let preparing = LaunchError::preparing(&folder);
+        fs::create_dir_all(&folder).map_err(&preparing)?;
+        fs::write(folder.join("toy.gguf"), toy_model::gguf()).map_err(&preparing)?;
         let recipe = folder.join("Modelfile");
-        fs::write(&recipe, MODELFILE).map_err(preparing)?;
+        fs::write(&recipe, MODELFILE).map_err(&preparing)?;
         if let Some(account) = self.account {
-            account.own(&folder).map_err(preparing)?;
+            account.own(&folder).map_err(&preparing)?;
         }
         let mut command = child::command(&self.program, self.account);
         environment(&mut command, &self.data, self.port);
         command.args(["create", name, "-f"]).arg(&recipe);
-        let run = |source| StartError::Run {
-            program: self.program.clone(),
-            source,
-        };
         let mut command = tokio::process::Command::from(command);
-        let output = command.output().await.map_err(run)?;
+        let output = command.output().await;
+        let output = output.map_err(LaunchError::running(&self.program))?;
         if output.status.success() {
             return Ok(());
         }
-        Err(StartError::Failed {
-            output: tail(&output.stderr),
-        })
+        Err(LaunchError::failed(PROGRAM.name, &output.stderr).into())
     }
 
     /// Asks a model for a few words and returns Ollama's answer, a JSON object.
@@ -222,21 +178,20 @@ impl Ollama {
     }
 
     async fn ready(&self, log: &Path) -> Result<(), StartError> {
-        let give_up = Instant::now() + START_LIMIT;
-        while Instant::now() < give_up {
-            if self.child.has_ended() {
-                let output = fs::read(log).map(|text| tail(&text)).unwrap_or_default();
-                return Err(StartError::Failed { output });
-            }
-            let answer = probe::request(self.port, "GET", "/api/version", &[], "").await;
-            if answer.is_ok_and(|answer| answer.status == 200) {
-                return Ok(());
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err(StartError::Slow {
-            log: log.to_owned(),
-        })
+        let readiness = Readiness {
+            program: PROGRAM.name,
+            child: &self.child,
+            limit: START_LIMIT,
+            pause: PAUSE,
+            output: log,
+            log,
+        };
+        readiness
+            .wait(|| async {
+                let answer = probe::request(self.port, "GET", "/api/version", &[], "").await;
+                Ok(answer.is_ok_and(|answer| answer.status == 200))
+            })
+            .await
     }
 }
 

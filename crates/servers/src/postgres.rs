@@ -1,11 +1,11 @@
 //! A PostgreSQL cluster as a child process.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -19,17 +19,16 @@ pub use binaries::{Binaries, NotFound};
 use launch::Prepared;
 
 use crate::{
-    account,
-    account::Account,
-    child::{Child, tail},
+    child::Child,
+    start::{self, LaunchError, Readiness},
 };
 
 /// Longest time to wait for the server to be ready: recovery after a crash is part of it.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time a server may take to stop cleanly.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// Starts that may fail on leftovers of a killed run (lock file, shared memory) or on a stolen port.
-const TRIES: u32 = 5;
+/// What it prints when a killed run left something behind that passes, or somebody took its port.
+const LEFTOVER: [&str; 3] = ["lock file", "shared memory", "Address already in use"];
 
 /// How to run a cluster.
 #[derive(Clone, Debug)]
@@ -51,36 +50,9 @@ pub enum StartError {
     /// No binaries.
     #[error(transparent)]
     NotFound(#[from] NotFound),
-    /// A file or folder could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A program could not be run.
-    #[error("can not run {program}")]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// `initdb`, `pg_dump` or the server itself said no.
-    #[error("{program} failed: {output}")]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// The end of what it printed.
-        output: String,
-    },
-    /// The server neither got ready nor ended.
-    #[error("postgres was not ready after {} s; its log is {log}", START_LIMIT.as_secs())]
-    Slow {
-        /// The server's log.
-        log: PathBuf,
-    },
+    /// It was found, and does not run.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// The scratch database could not be made.
     #[error("can not make a database")]
     Database(#[source] sqlx::Error),
@@ -103,11 +75,7 @@ impl Postgres {
     /// Names the missing binary with its install command, or carries the end of the server's log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let binaries = Binaries::find()?;
-        let account = Account::for_servers();
-        let data = account::reachable(&options.data, account);
-        if data != options.data {
-            tracing::warn!(wanted = %options.data.display(), used = %data.display(), "the server's account can not reach the wanted data folder");
-        }
+        let (account, data) = start::place(&options.data);
         let prepared = Prepared {
             binaries,
             account,
@@ -117,17 +85,12 @@ impl Postgres {
         if !prepared.data.join("PG_VERSION").exists() {
             prepared.init().await?;
         }
-        let mut tries = 1;
-        loop {
+        let passes = |error: &StartError| matches!(error, StartError::Launch(error) if error.said(&LEFTOVER));
+        start::again(passes, || async {
             prepared.orphan().clear();
-            match prepared.launch().await {
-                Err(StartError::Failed { output, .. }) if tries < TRIES && is_leftover(&output) => {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_millis(400)).await;
-                }
-                other => return other,
-            }
-        }
+            prepared.launch().await
+        })
+        .await
     }
 
     /// Returns the port on 127.0.0.1.
@@ -164,11 +127,8 @@ impl Postgres {
     /// Carries what `pg_dump` printed, or why the file can not be written.
     pub async fn dump(&self, database: &str, file: &Path) -> Result<(), StartError> {
         let program = self.binaries.path("pg_dump");
-        let prepare = |source| StartError::Prepare {
-            path: file.to_owned(),
-            source,
-        };
-        let target = fs::File::create(file).map_err(prepare)?;
+        let prepare = LaunchError::preparing(file);
+        let target = fs::File::create(file).map_err(&prepare)?;
         target
             .set_permissions(fs::Permissions::from_mode(0o600))
             .map_err(prepare)?;
@@ -184,20 +144,14 @@ impl Postgres {
             .stdin(Stdio::null())
             .stdout(target)
             .stderr(Stdio::piped());
-        let run = |source| StartError::Run {
-            program: program.clone(),
-            source,
-        };
+        let run = LaunchError::running(&program);
         // Not `output()`: it would take the standard output for itself.
-        let child = command.spawn().map_err(run)?;
+        let child = command.spawn().map_err(&run)?;
         let output = child.wait_with_output().await.map_err(run)?;
         if output.status.success() {
             return Ok(());
         }
-        Err(StartError::Failed {
-            program: "pg_dump",
-            output: tail(&output.stderr),
-        })
+        Err(LaunchError::failed("pg_dump", &output.stderr).into())
     }
 
     /// Returns when the server has ended, whoever ended it.
@@ -221,23 +175,15 @@ impl Drop for Postgres {
 impl Postgres {
     /// Waits until the server says `ready` in its own pid file.
     async fn ready(&self, log: &Path) -> Result<(), StartError> {
-        let give_up = Instant::now() + START_LIMIT;
-        while Instant::now() < give_up {
-            if self.child.has_ended() {
-                let output = fs::read(log).map(|text| tail(&text)).unwrap_or_default();
-                return Err(StartError::Failed {
-                    program: "postgres",
-                    output,
-                });
-            }
-            if self.says_ready() {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Err(StartError::Slow {
-            log: log.to_owned(),
-        })
+        let readiness = Readiness {
+            program: "postgres",
+            child: &self.child,
+            limit: START_LIMIT,
+            pause: Duration::from_millis(10),
+            output: log,
+            log,
+        };
+        readiness.wait(|| async { Ok(self.says_ready()) }).await
     }
 
     /// Line 1 of the pid file is the server's pid, line 8 its state.
@@ -249,11 +195,4 @@ impl Postgres {
         lines.next().and_then(|pid| pid.parse().ok()) == Some(self.pid())
             && lines.nth(6) == Some("ready")
     }
-}
-
-/// Says whether a failed start may work a moment later.
-fn is_leftover(output: &str) -> bool {
-    ["lock file", "shared memory", "Address already in use"]
-        .iter()
-        .any(|text| output.contains(text))
 }

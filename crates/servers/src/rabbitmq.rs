@@ -1,9 +1,9 @@
 //! A RabbitMQ node as a child process, with its port mapper beside it.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -20,17 +20,14 @@ pub use programs::{NotFound, Programs};
 
 use self::launch::Prepared;
 use crate::{
-    account,
-    account::Account,
-    child::{Child, tail},
+    child::Child,
+    start::{self, LaunchError, Readiness, TAKEN_PORT},
 };
 
 /// Longest time to wait for the node to be ready: recovery after a crash is part of it.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// Longest time a node may take to stop cleanly; one without messages takes 6 s.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// Starts that may fail because somebody took a free port first.
-const TRIES: u32 = 5;
 
 /// How to run a node.
 #[derive(Clone, Debug)]
@@ -68,41 +65,14 @@ pub enum StartError {
     /// No programs.
     #[error(transparent)]
     NotFound(#[from] NotFound),
-    /// A file or folder could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A program could not be run.
-    #[error("can not run {program}")]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A program said no.
-    #[error("{program} failed: {output}")]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// The end of what it printed.
-        output: String,
-    },
+    /// It was found, and does not run.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// The node has other credentials than those it was started with: its data is older.
     #[error(
         "rabbitmq does not know the user `{0}` with this password; its data was made with others"
     )]
     Credentials(String),
-    /// The node neither got ready nor ended.
-    #[error("rabbitmq was not ready after {} s; its log is {log}", START_LIMIT.as_secs())]
-    Slow {
-        /// The node's log.
-        log: PathBuf,
-    },
     /// The management API did not do what it was asked.
     #[error("rabbitmq's management API did not {wish}")]
     Management {
@@ -129,29 +99,15 @@ impl RabbitMq {
     /// Names the missing package with its install command, or carries the end of the node's output.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let programs = Programs::find()?;
-        let account = Account::for_servers();
-        let data = account::reachable(&options.data, account);
-        if data != options.data {
-            tracing::warn!(wanted = %options.data.display(), used = %data.display(), "the server's account can not reach the wanted data folder");
-        }
+        let (account, data) = start::place(&options.data);
         let prepared = Prepared {
             programs,
             account,
             data,
             options,
         };
-        let mut tries = 1;
-        loop {
-            match prepared.launch().await {
-                Err(StartError::Failed { output, .. })
-                    if tries < TRIES && is_taken_port(&output) =>
-                {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                other => return other,
-            }
-        }
+        let passes = |error: &StartError| matches!(error, StartError::Launch(error) if error.said(&TAKEN_PORT));
+        start::again(passes, || prepared.launch()).await
     }
 
     /// Returns the port of AMQP on 127.0.0.1.
@@ -202,14 +158,11 @@ impl RabbitMq {
     pub async fn ctl(&self, arguments: &[&str]) -> Result<String, StartError> {
         let (program, command) = self.prepared.ctl(self.ports, arguments);
         let output = tokio::process::Command::from(command).output().await;
-        let output = output.map_err(|source| StartError::Run { program, source })?;
+        let output = output.map_err(LaunchError::running(&program))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(StartError::Failed {
-            program: "rabbitmqctl",
-            output: tail(&output.stderr),
-        })
+        Err(LaunchError::failed("rabbitmqctl", &output.stderr).into())
     }
 
     /// Returns when the node has ended, whoever ended it.
@@ -239,29 +192,30 @@ impl RabbitMq {
     async fn ready(&self, output: &Path) -> Result<(), StartError> {
         let management = self.management();
         let listens = format!("/health/checks/port-listener/{}", self.port());
-        let give_up = Instant::now() + START_LIMIT;
-        while Instant::now() < give_up {
-            if self.node.has_ended() {
-                return Err(StartError::Failed {
-                    program: "rabbitmq-server",
-                    output: fs::read(output).map(|text| tail(&text)).unwrap_or_default(),
-                });
-            }
-            // Plugins, the management API among them, start before the node listens for clients.
-            match management.status(&listens).await {
-                Ok(200) if management.status("/health/checks/alarms").await.ok() == Some(200) => {
-                    return Ok(());
+        let readiness = Readiness {
+            program: "rabbitmq-server",
+            child: &self.node,
+            limit: START_LIMIT,
+            pause: Duration::from_millis(50),
+            output,
+            log: &self.prepared.log_file(),
+        };
+        readiness
+            .wait(|| async {
+                // Plugins, the management API among them, start before the node listens for clients.
+                match management.status(&listens).await {
+                    Ok(200) => {
+                        let alarms = management.status("/health/checks/alarms").await;
+                        Ok(alarms.is_ok_and(|status| status == 200))
+                    }
+                    Ok(401) => {
+                        let user = self.prepared.options.user.clone();
+                        Err(StartError::Credentials(user))
+                    }
+                    _ => Ok(false),
                 }
-                Ok(401) => {
-                    let user = self.prepared.options.user.clone();
-                    return Err(StartError::Credentials(user));
-                }
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-        Err(StartError::Slow {
-            log: self.prepared.log_file(),
-        })
+            })
+            .await
     }
 }
 
@@ -270,15 +224,4 @@ impl Drop for RabbitMq {
         self.node.signal(Signal::TERM);
         self.mapper.signal(Signal::KILL);
     }
-}
-
-/// Says whether other ports may work a moment later.
-fn is_taken_port(output: &str) -> bool {
-    [
-        "eaddrinuse",
-        "Address already in use",
-        "address already in use",
-    ]
-    .iter()
-    .any(|text| output.contains(text))
 }

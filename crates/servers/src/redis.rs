@@ -3,18 +3,17 @@
 mod launch;
 
 use std::{
-    env, fs, io,
+    env,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
 
 use self::launch::Prepared;
 use crate::{
-    account,
-    account::Account,
-    child::{Child, on_path, tail},
+    child::{Child, on_path},
+    start::{self, LaunchError, Readiness, TAKEN_PORT},
 };
 
 /// Name of the server's program.
@@ -23,8 +22,6 @@ const PROGRAM: &str = "redis-server";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time a server may take to stop cleanly.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// Starts that may fail because somebody took the free port first.
-const TRIES: u32 = 5;
 
 /// How to run a Redis.
 #[derive(Clone, Debug)]
@@ -104,34 +101,9 @@ pub enum StartError {
          elsewhere:       set REDIS_BIN to the folder that holds it"
     )]
     NotFound,
-    /// A file or folder could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The program could not be run.
-    #[error("can not run {program}")]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The server itself said no.
-    #[error("redis-server failed: {output}")]
-    Failed {
-        /// The end of what it printed.
-        output: String,
-    },
-    /// The server neither got ready nor ended.
-    #[error("redis was not ready after {} s; its log is {log}", START_LIMIT.as_secs())]
-    Slow {
-        /// The server's log.
-        log: PathBuf,
-    },
+    /// It was found, and does not run.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
 }
 
 /// A running Redis; it is told to stop when this is dropped.
@@ -150,28 +122,19 @@ impl Redis {
     /// Names the missing program with its install command, or carries the end of the server's log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let program = program()?;
-        let account = Account::for_servers();
-        let data = account::reachable(&options.data, account);
-        if data != options.data {
-            tracing::warn!(wanted = %options.data.display(), used = %data.display(), "the server's account can not reach the wanted data folder");
-        }
+        let (account, data) = start::place(&options.data);
         let prepared = Prepared {
             program,
             account,
             data,
             options,
         };
-        let mut tries = 1;
-        loop {
+        let passes = |error: &StartError| matches!(error, StartError::Launch(error) if error.said(&TAKEN_PORT));
+        start::again(passes, || async {
             prepared.clear_orphan();
-            match prepared.launch().await {
-                Err(StartError::Failed { output }) if tries < TRIES && is_taken_port(&output) => {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-                other => return other,
-            }
-        }
+            prepared.launch().await
+        })
+        .await
     }
 
     /// Returns the port on 127.0.0.1.
@@ -217,20 +180,18 @@ impl Redis {
 
     /// Waits until the server answers.
     async fn ready(&self, log: &Path) -> Result<(), StartError> {
-        let give_up = Instant::now() + START_LIMIT;
-        while Instant::now() < give_up {
-            if self.child.has_ended() {
-                let output = fs::read(log).map(|text| tail(&text)).unwrap_or_default();
-                return Err(StartError::Failed { output });
-            }
-            if launch::answers(self.port, self.password.as_deref(), self.pid()).await {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Err(StartError::Slow {
-            log: log.to_owned(),
-        })
+        let readiness = Readiness {
+            program: PROGRAM,
+            child: &self.child,
+            limit: START_LIMIT,
+            pause: Duration::from_millis(10),
+            output: log,
+            log,
+        };
+        let password = self.password.as_deref();
+        readiness
+            .wait(|| async move { Ok(launch::answers(self.port, password, self.pid()).await) })
+            .await
     }
 }
 
@@ -249,11 +210,6 @@ fn program() -> Result<PathBuf, StartError> {
         // Servers are started from `/`.
         .and_then(|program| std::path::absolute(program).ok())
         .ok_or(StartError::NotFound)
-}
-
-/// Says whether another port may work a moment later.
-fn is_taken_port(output: &str) -> bool {
-    output.contains("Address already in use") || output.contains("Failed listening on port")
 }
 
 #[cfg(test)]

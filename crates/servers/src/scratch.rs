@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::postgres::{Options, Postgres, StartError};
 use crate::rabbitmq::{self, RabbitMq};
+use crate::start::LaunchError;
 
 const FOLDER: &str = "sutazai-scratch-";
 
@@ -64,7 +65,7 @@ pub async fn database() -> Result<String, StartError> {
 /// As [`RabbitMq::start`].
 pub async fn rabbitmq() -> Result<&'static RabbitMq, rabbitmq::StartError> {
     let start = || async {
-        let folder = folder().map_err(|source| rabbitmq::StartError::Prepare {
+        let folder = folder().map_err(|source| LaunchError::Prepare {
             path: env::temp_dir(),
             source,
         })?;
@@ -102,7 +103,7 @@ pub fn folder() -> io::Result<PathBuf> {
 }
 
 async fn throw_away() -> Result<Postgres, StartError> {
-    let folder = folder().map_err(|source| StartError::Prepare {
+    let folder = folder().map_err(|source| LaunchError::Prepare {
         path: env::temp_dir(),
         source,
     })?;

@@ -9,8 +9,13 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{Consul, Options, PROGRAM, Ports, StartError, log_file, preparing};
-use crate::{account::Account, child, orphan::Orphan};
+use super::{Consul, Options, PROGRAM, Ports, StartError, log_file};
+use crate::{
+    account::Account,
+    child,
+    orphan::Orphan,
+    start::{self, LaunchError},
+};
 
 /// What every durable server of the platform has in common, here and in containers.
 const SERVER: &str = include_str!("../../../../consul/server.hcl");
@@ -36,13 +41,9 @@ pub(super) async fn launch(
     ports: Ports,
 ) -> Result<Consul, StartError> {
     let data = &options.data;
-    fs::create_dir_all(data).map_err(preparing(data))?;
+    fs::create_dir_all(data).map_err(LaunchError::preparing(data))?;
     let command = prepared(program, account, options, ports)?;
-    let run = |source| StartError::Run {
-        program: program.to_owned(),
-        source,
-    };
-    let child = child::spawn(command, "consul").await.map_err(run)?;
+    let child = start::spawn(command, program, "consul", &log_file(data)).await?;
     let server = Consul {
         options: options.clone(),
         ports,
@@ -64,10 +65,8 @@ fn prepared(
         files.push(written(data, "server.hcl", SERVER)?);
     }
     files.push(written(data, LOCAL, &local(options)?)?);
-    let log = log_file(data);
-    let output = fs::File::create(&log).map_err(preparing(&log))?;
     if let Some(account) = account {
-        account.own(data).map_err(preparing(data))?;
+        account.own(data).map_err(LaunchError::preparing(data))?;
     }
     let mut command = child::bound_to_us(program, "TERM", account);
     command.arg("agent").args(files.iter().flat_map(|file| {
@@ -81,8 +80,6 @@ fn prepared(
     }
     command.arg("-pid-file").arg(pid_file(data));
     command.args(arguments(ports));
-    let twice = output.try_clone().map_err(preparing(&log))?;
-    command.stdout(twice).stderr(output);
     Ok(command)
 }
 
@@ -142,6 +139,6 @@ fn written(data: &Path, name: &str, text: &str) -> Result<PathBuf, StartError> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         fs::write(&path, text)
     };
-    write().map_err(preparing(&path))?;
+    write().map_err(LaunchError::preparing(&path))?;
     Ok(path)
 }

@@ -1,14 +1,15 @@
 //! Making and launching a cluster.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use rustix::process::Signal;
 
 use super::{Postgres, StartError};
 use crate::{
     account::Account,
-    child::{self, tail},
+    child,
     orphan::Orphan,
+    start::{self, LaunchError},
 };
 
 /// A cluster that is about to run.
@@ -21,12 +22,9 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) async fn init(&self) -> Result<(), StartError> {
-        let prepare = |source| StartError::Prepare {
-            path: self.data.clone(),
-            source,
-        };
-        fs::create_dir_all(&self.data).map_err(prepare)?;
-        fs::set_permissions(&self.data, fs::Permissions::from_mode(0o700)).map_err(prepare)?;
+        let prepare = LaunchError::preparing(&self.data);
+        fs::create_dir_all(&self.data).map_err(&prepare)?;
+        fs::set_permissions(&self.data, fs::Permissions::from_mode(0o700)).map_err(&prepare)?;
 
         let program = self.binaries.path("initdb");
         let mut command = self.command(&program);
@@ -42,8 +40,9 @@ impl Prepared {
         let secret = self.data.with_extension("initial-password");
         match &self.options.password {
             Some(password) => {
-                fs::write(&secret, password).map_err(prepare)?;
-                fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).map_err(prepare)?;
+                fs::write(&secret, password).map_err(&prepare)?;
+                fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
+                    .map_err(&prepare)?;
                 command
                     .args(["-A", "scram-sha-256"])
                     .arg("--pwfile")
@@ -52,23 +51,20 @@ impl Prepared {
             None => drop(command.args(["-A", "trust"])),
         }
         if let Some(account) = self.account {
-            account.own(&self.data).map_err(prepare)?;
+            account.own(&self.data).map_err(&prepare)?;
             if secret.exists() {
-                account.own(&secret).map_err(prepare)?;
+                account.own(&secret).map_err(&prepare)?;
             }
         }
         let output = tokio::process::Command::from(command).output().await;
         let _ = fs::remove_file(&secret);
-        let output = output.map_err(|source| StartError::Run { program, source })?;
+        let output = output.map_err(LaunchError::running(&program))?;
         if output.status.success() {
             return Ok(());
         }
         // A half-made cluster would be refused by the next start.
         let _ = fs::remove_dir_all(&self.data);
-        Err(StartError::Failed {
-            program: "initdb",
-            output: tail(&output.stderr),
-        })
+        Err(LaunchError::failed("initdb", &output.stderr).into())
     }
 
     /// A server that an earlier run left on the same cluster.
@@ -84,23 +80,17 @@ impl Prepared {
 
     pub(super) async fn launch(&self) -> Result<Postgres, StartError> {
         let log = self.data.with_extension("log");
-        let prepare = |source| StartError::Prepare {
-            path: log.clone(),
-            source,
-        };
+        let prepare = LaunchError::preparing(&log);
         if let Some(account) = self.account {
-            account.own(&self.data).map_err(prepare)?;
+            account.own(&self.data).map_err(&prepare)?;
         }
         let port = match self.options.port {
             Some(port) => port,
-            None => child::free_port().map_err(prepare)?,
+            None => child::free_port().map_err(&prepare)?,
         };
-        let output = fs::File::create(&log).map_err(prepare)?;
-        let command = self.server(port, output).map_err(prepare)?;
+        let command = self.server(port);
         let program = self.binaries.path("postgres");
-        let child = child::spawn(command, "postgres")
-            .await
-            .map_err(|source| StartError::Run { program, source })?;
+        let child = start::spawn(command, &program, "postgres", &log).await?;
         let server = Postgres {
             binaries: self.binaries.clone(),
             data: self.data.clone(),
@@ -113,7 +103,7 @@ impl Prepared {
     }
 
     /// The server's command; SIGINT, which it gets when our thread ends, is a clean stop.
-    fn server(&self, port: u16, log: fs::File) -> io::Result<Command> {
+    fn server(&self, port: u16) -> Command {
         let program = self.binaries.path("postgres");
         let mut command = child::bound_to_us(&program, "INT", self.account);
         Self::environment(&mut command);
@@ -137,8 +127,7 @@ impl Prepared {
         ] {
             command.arg("-c").arg(setting);
         }
-        command.stdout(log.try_clone()?).stderr(log);
-        Ok(command)
+        command
     }
 
     fn command(&self, program: &Path) -> Command {

@@ -15,8 +15,9 @@ use rustix::process::Signal;
 use super::{Options, Ports, Programs, RabbitMq, StartError, ports::text};
 use crate::{
     account::Account,
-    child::{self, Child, tail},
+    child::{self, Child},
     orphan::Orphan,
+    start::{self, LaunchError},
 };
 
 /// Every node has the same name: nodes with port mappers of their own do not meet.
@@ -37,17 +38,14 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) async fn launch(&self) -> Result<RabbitMq, StartError> {
-        let prepare = |source| StartError::Prepare {
-            path: self.data.clone(),
-            source,
-        };
-        let ports = self.options.ports.filled().map_err(prepare)?;
+        let prepare = LaunchError::preparing(&self.data);
+        let ports = self.options.ports.filled().map_err(&prepare)?;
         self.clear_orphans(ports);
-        self.lay_out(ports).map_err(prepare)?;
+        self.lay_out(ports).map_err(&prepare)?;
         let mapper = self.map_ports(ports).await?;
         let output = self.data.join("output.log");
-        let command = self.node(ports, &output).map_err(prepare)?;
-        let node = spawn(command, self.programs.server()).await;
+        let command = self.node(ports);
+        let node = start::spawn(command, &self.programs.server(), "rabbitmq", &output).await;
         let node = node.inspect_err(|_| mapper.signal(Signal::KILL))?;
         let server = RabbitMq {
             prepared: self.clone(),
@@ -55,7 +53,7 @@ impl Prepared {
             node,
             mapper,
         };
-        self.note("node.pid", &server.node).map_err(prepare)?;
+        self.note("node.pid", &server.node).map_err(&prepare)?;
         let ready = server.ready(&output).await;
         // It has been read, and holds the password.
         let _ = fs::remove_file(self.config_file());
@@ -147,20 +145,14 @@ impl Prepared {
 
     /// Starts the port mapper in the foreground. A node that finds none starts a daemon, which
     /// would outlive us all.
-    async fn map_ports(&self, ports: Ports) -> Result<Child, StartError> {
-        let prepare = |source| StartError::Prepare {
-            path: self.data.join("epmd.log"),
-            source,
-        };
+    async fn map_ports(&self, ports: Ports) -> Result<Child, LaunchError> {
+        let log = self.data.join("epmd.log");
         let port = ports.epmd.unwrap_or_default();
-        let log = fs::File::create(self.data.join("epmd.log")).map_err(prepare)?;
         let mut command = child::bound_to_us(self.programs.epmd(), "KILL", self.account);
-        command
-            .args(["-port", &port.to_string(), "-address", "127.0.0.1"])
-            .stdout(log.try_clone().map_err(prepare)?)
-            .stderr(log);
-        let mapper = spawn(command, self.programs.epmd().to_owned()).await?;
-        self.note("epmd.pid", &mapper).map_err(prepare)?;
+        command.args(["-port", &port.to_string(), "-address", "127.0.0.1"]);
+        let mapper = start::spawn(command, self.programs.epmd(), "epmd", &log).await?;
+        self.note("epmd.pid", &mapper)
+            .map_err(LaunchError::preparing(&log))?;
         let give_up = Instant::now() + MAPPER_LIMIT;
         while Instant::now() < give_up && !mapper.has_ended() {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() && !mapper.has_ended() {
@@ -169,16 +161,12 @@ impl Prepared {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         mapper.signal(Signal::KILL);
-        let output = fs::read(self.data.join("epmd.log")).unwrap_or_default();
-        Err(StartError::Failed {
-            program: "epmd",
-            output: tail(&output),
-        })
+        let output = fs::read(&log).unwrap_or_default();
+        Err(LaunchError::failed("epmd", &output))
     }
 
     /// Makes the node's command; SIGTERM, which it gets when our thread ends, is a clean stop.
-    fn node(&self, ports: Ports, output: &Path) -> io::Result<Command> {
-        let output = fs::File::create(output)?;
+    fn node(&self, ports: Ports) -> Command {
         let mut command = child::bound_to_us(&self.programs.server(), "TERM", self.account);
         self.environment(&mut command, ports);
         command
@@ -186,10 +174,8 @@ impl Prepared {
             .env("RUNNING_UNDER_SYSTEMD", "true")
             // Not a flag of Erlang's: by it a later run recognises what this one left.
             .arg("-sutazai_data")
-            .arg(&self.data)
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        Ok(command)
+            .arg(&self.data);
+        command
     }
 
     /// Sets all that RabbitMQ's scripts read: nothing of ours reaches them by accident.
@@ -223,9 +209,4 @@ impl Prepared {
     fn note(&self, file: &str, child: &Child) -> io::Result<()> {
         fs::write(self.data.join(file), format!("{}\n", child.pid()))
     }
-}
-
-async fn spawn(command: Command, program: PathBuf) -> Result<Child, StartError> {
-    let spawned = child::spawn(command, "rabbitmq").await;
-    spawned.map_err(|source| StartError::Run { program, source })
 }

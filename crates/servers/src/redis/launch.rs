@@ -17,7 +17,12 @@ use tokio::{
 };
 
 use super::{Options, PROGRAM, Redis, StartError};
-use crate::{account::Account, child, orphan::Orphan};
+use crate::{
+    account::Account,
+    child,
+    orphan::Orphan,
+    start::{self, LaunchError},
+};
 
 /// Longest wait for the answer to one `PING`.
 const PING_LIMIT: Duration = Duration::from_secs(1);
@@ -44,27 +49,15 @@ impl Prepared {
 
     pub(super) async fn launch(&self) -> Result<Redis, StartError> {
         let log = self.data.with_extension("log");
-        let prepare = |source| StartError::Prepare {
-            path: self.data.clone(),
-            source,
-        };
+        let prepare = LaunchError::preparing(&self.data);
         let port = match self.options.port {
             Some(port) => port,
-            None => child::free_port().map_err(prepare)?,
+            None => child::free_port().map_err(&prepare)?,
         };
         self.lay_out(port).map_err(prepare)?;
-        let output = fs::File::create(&log).map_err(prepare)?;
         let mut command = child::bound_to_us(&self.program, "TERM", self.account);
         command.arg(self.config_file());
-        command
-            .stdout(output.try_clone().map_err(prepare)?)
-            .stderr(output);
-        let child = child::spawn(command, "redis")
-            .await
-            .map_err(|source| StartError::Run {
-                program: self.program.clone(),
-                source,
-            })?;
+        let child = start::spawn(command, &self.program, "redis", &log).await?;
         let server = Redis {
             data: self.data.clone(),
             password: self.options.password.clone(),
