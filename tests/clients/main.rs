@@ -1,4 +1,5 @@
-//! Somebody else's clients at our doors: Python's grpcio, and the official clients of OpenAI and Ollama.
+//! Somebody else's clients at our doors: Python's grpcio, and the official clients of OpenAI and Ollama, over a fake
+//! node and over a real Ollama.
 //!
 //! Their packages come from PyPI: part of `make test`, not of `make test-fast`.
 
@@ -9,3 +10,4 @@
 
 mod grpc;
 mod models;
+mod real_ollama;

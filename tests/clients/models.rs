@@ -11,6 +11,8 @@ pub(crate) struct Door {
     pub(crate) url: String,
     pub(crate) key: String,
     pub(crate) model: String,
+    /// Whether to leave an answer; for a model that never ends by itself and has one slot.
+    pub(crate) leave: bool,
 }
 
 impl Door {
@@ -21,14 +23,19 @@ impl Door {
             url: stage.description().models.clone(),
             key: key.expect("the API key").trim().to_owned(),
             model: model.to_owned(),
+            leave: false,
         }
+    }
+
+    fn input(&self, url: &str) -> Value {
+        json!({"url": url, "key": self.key, "model": self.model, "leave": self.leave})
     }
 
     /// Lets OpenAI's client see everything that it knows, and checks what holds for every model.
     pub(crate) async fn openai(&self) -> Value {
         let script = PythonScript::named("openai_client.py").await;
         let url = format!("{}/v1", self.url);
-        let input = json!({"url": url, "key": self.key, "model": self.model});
+        let input = self.input(&url);
         let seen: Value = script.input(input).answer().await;
         assert_contains(&seen["models"], &self.model);
         assert_eq!(seen["model"], self.model.as_str(), "{seen}");
@@ -54,7 +61,7 @@ impl Door {
     /// Lets Ollama's client see everything that it knows, and checks what holds for every model.
     pub(crate) async fn ollama(&self) -> Value {
         let script = PythonScript::named("ollama_client.py").await;
-        let input = json!({"url": self.url, "key": self.key, "model": self.model});
+        let input = self.input(&self.url);
         let seen: Value = script.input(input).answer().await;
         assert_contains(&seen["models"], &self.model);
         assert_eq!(seen["details"], true, "{seen}");

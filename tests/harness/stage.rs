@@ -37,6 +37,7 @@ const CALL: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Setup {
     nodes: Vec<Script>,
+    urls: Vec<String>,
     settings: Vec<(String, String)>,
     broker: Option<Arc<dyn Broker>>,
     registry: Option<Arc<dyn Registry>>,
@@ -48,6 +49,13 @@ impl Setup {
     #[must_use]
     pub fn node(mut self, script: Script) -> Self {
         self.nodes.push(script);
+        self
+    }
+
+    /// Adds a model node that runs already.
+    #[must_use]
+    pub fn node_at(mut self, url: String) -> Self {
+        self.urls.push(url);
         self
     }
 
@@ -79,21 +87,22 @@ impl Setup {
         self
     }
 
-    /// Starts the platform; without a node of its own it gets one with the default script.
+    /// Starts the platform; without a node it gets one with the default script.
     pub async fn start(self) -> Stage {
         self.start_in(folder()).await
     }
 
     pub(crate) async fn start_in(self, folder: TempDir) -> Stage {
         let mut scripts = self.nodes;
-        if scripts.is_empty() {
+        let mut urls = self.urls;
+        if scripts.is_empty() && urls.is_empty() {
             scripts.push(Script::new(["tinyllama:latest"]));
         }
         let mut nodes = Vec::new();
         for script in scripts {
             nodes.push(FakeNode::start(script).await);
         }
-        let urls: Vec<String> = nodes.iter().map(FakeNode::url).collect();
+        urls.extend(nodes.iter().map(FakeNode::url));
         let mut source = Source::from_pairs(self.settings);
         source = source.with("OLLAMA_URLS", urls.join(","));
         let broker = self.broker.unwrap_or_else(in_process);

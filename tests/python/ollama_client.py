@@ -1,6 +1,6 @@
 """Uses Ollama's own client on an address that speaks its dialect, and prints what it saw as JSON.
 
-Standard input: `url`, `key`, `model`. Works on the platform and on an Ollama alike.
+Standard input: `url`, `key`, `model`; `leave` when the model never ends by itself and has one slot. Works on the platform and on an Ollama alike.
 """
 
 import json
@@ -14,8 +14,8 @@ options = {"num_predict": 16, "seed": 1, "temperature": 0}
 messages = [{"role": "user", "content": "hello"}]
 
 
-def client(key):
-    return ollama.Client(host=given["url"], headers={"Authorization": f"Bearer {key}"}, timeout=60)
+def client(key, timeout=60):
+    return ollama.Client(host=given["url"], headers={"Authorization": f"Bearer {key}"}, timeout=timeout)
 
 
 def refusal(call):
@@ -24,6 +24,16 @@ def refusal(call):
         return repr(call())
     except ollama.ResponseError as error:
         return {"status": error.status_code, "message": error.error}
+
+
+def leave(api):
+    """Leaves an answer without end; the next caller has the model long before that answer would be over."""
+    endless = {"num_predict": 100_000, "temperature": 1}
+    stream = api.chat(model=model, messages=messages, options=endless, stream=True)
+    pieces = [next(stream).message.content for _ in range(3)]
+    stream.close()
+    hasty = client(given["key"], timeout=20)
+    return {"pieces": pieces, "next": hasty.chat(model=model, messages=messages, options=options).message.content}
 
 
 def main():
@@ -46,6 +56,8 @@ def main():
         "missing_stream": refusal(lambda: list(api.chat(model="no-such-model", messages=messages, stream=True))),
         "stranger": refusal(lambda: client("wrong").list()),
     }
+    if given.get("leave"):
+        seen["left"] = leave(api)
     json.dump(seen, sys.stdout)
 
 

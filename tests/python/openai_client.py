@@ -1,6 +1,6 @@
 """Uses OpenAI's own client on an address that speaks its dialect, and prints what it saw as JSON.
 
-Standard input: `url` (ends in /v1), `key`, `model`. Works on the platform and on an Ollama alike.
+Standard input: `url` (ends in /v1), `key`, `model`; `leave` when the model never ends by itself and has one slot. Works on the platform and on an Ollama alike.
 """
 
 import json
@@ -13,8 +13,8 @@ model = given["model"]
 ask = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 16, "seed": 1, "temperature": 0}
 
 
-def client(key):
-    return openai.OpenAI(base_url=given["url"], api_key=key, max_retries=0, timeout=60)
+def client(key, timeout=60):
+    return openai.OpenAI(base_url=given["url"], api_key=key, max_retries=0, timeout=timeout)
 
 
 def streamed(api):
@@ -36,6 +36,18 @@ def refusal(call):
         return {"kind": type(error).__name__, "status": error.status_code, "message": error.message, "body": error.body}
 
 
+def leave(api):
+    """Leaves an answer without end; the next caller has the model long before that answer would be over."""
+    stream = api.chat.completions.create(**{**ask, "max_tokens": 100_000, "temperature": 1}, stream=True)
+    chunks = [next(stream) for _ in range(3)]
+    stream.close()
+    hasty = client(given["key"], timeout=20)
+    return {
+        "pieces": [choice.delta.content or "" for chunk in chunks for choice in chunk.choices],
+        "next": hasty.chat.completions.create(**ask).choices[0].message.content,
+    }
+
+
 def main():
     api = client(given["key"])
     whole = api.chat.completions.create(**ask)
@@ -53,6 +65,8 @@ def main():
         "missing": refusal(lambda: api.chat.completions.create(**{**ask, "model": "no-such-model"})),
         "stranger": refusal(lambda: client("wrong").models.list()),
     }
+    if given.get("leave"):
+        seen["left"] = leave(api)
     json.dump(seen, sys.stdout)
 
 

@@ -30,12 +30,14 @@ pub const PROGRAM: Program = Program {
     minutes: 3,
     hint: "or:       https://ollama.com/download",
 };
-/// What Ollama is told about the file beside it: how turns and tools become a prompt.
+/// What Ollama is told about the file beside it: how turns and tools become a prompt. A second thread
+/// would wait for the first one at every step: on a busy machine that takes fifty times as long.
 const MODELFILE: &str = "\
 FROM ./toy.gguf
 TEMPLATE \"\"\"{{ range .Messages }}{{ .Role }}: {{ .Content }}
 {{ end }}{{ if .Tools }}{{ .Tools }}{{ end }}assistant:\"\"\"
 PARAMETER num_predict 64
+PARAMETER num_thread 1
 ";
 /// Longest time until the server answers.
 const START_LIMIT: Duration = Duration::from_secs(30);

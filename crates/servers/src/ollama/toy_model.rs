@@ -1,5 +1,6 @@
 //! A language model of random weights: a real engine runs it, nothing has to be fetched, and what it
-//! says is noise. It is for dialects, streaming, cancellation and load.
+//! says is noise. It is for dialects, streaming, cancellation and load. It never ends an answer by
+//! itself, so that one without a limit lasts until somebody stops it.
 
 mod gguf;
 
@@ -11,8 +12,10 @@ const WIDTH: usize = 64;
 const INNER: usize = 128;
 const LAYERS: usize = 2;
 const HEADS: usize = 4;
-/// Tokens that the model can look back on.
-const CONTEXT: usize = 512;
+/// Tokens that the model can look back on. Ollama ends an answer after ten times as many.
+const CONTEXT: usize = 4096;
+/// The token that ends an answer.
+const END: usize = 2;
 /// Spread of the weights around 0; small enough for numbers to stay finite through the layers.
 const SPREAD: f32 = 0.08;
 /// Whole words, so that some answers look like words; the bytes cover everything else.
@@ -29,9 +32,13 @@ const BYTE: i32 = 6;
 /// Returns the file; the same bytes every time.
 pub(super) fn gguf() -> Vec<u8> {
     let mut noise = Noise(0x5eed);
-    gguf::file(&values(&vocabulary()), &tensors(), |tensor| {
+    let end = END * WIDTH..(END + 1) * WIDTH;
+    gguf::file(&values(&vocabulary()), &tensors(), |tensor, place| {
         if tensor.ends_with("norm.weight") {
             1.0
+        } else if tensor == "output.weight" && end.contains(&place) {
+            // In the middle of all tokens, so never among the few that are drawn from.
+            0.0
         } else {
             noise.next() * SPREAD
         }
@@ -99,7 +106,7 @@ fn values(vocabulary: &[(String, i32)]) -> Vec<(&'static str, Vec<u8>)> {
         ("tokenizer.ggml.token_type", array(INT32, kinds)),
         ("tokenizer.ggml.unknown_token_id", uint(0)),
         ("tokenizer.ggml.bos_token_id", uint(1)),
-        ("tokenizer.ggml.eos_token_id", uint(2)),
+        ("tokenizer.ggml.eos_token_id", uint(END)),
     ]
 }
 

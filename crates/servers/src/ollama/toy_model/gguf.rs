@@ -10,11 +10,12 @@ pub(super) const FLOAT32: u32 = 6;
 pub(super) const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Returns the file of these values and tensors; `weight` makes the next number of the tensor named.
+/// Returns the file of these values and tensors; `weight` makes a number, given
+/// the tensor's name and the number's place in it.
 pub(super) fn file(
     values: &[(&str, Vec<u8>)],
     tensors: &[(String, Vec<usize>)],
-    mut weight: impl FnMut(&str) -> f32,
+    mut weight: impl FnMut(&str, usize) -> f32,
 ) -> Vec<u8> {
     let mut file = b"GGUF".to_vec();
     file.extend(3_u32.to_le_bytes());
@@ -38,8 +39,8 @@ pub(super) fn file(
     }
     for (name, shape) in tensors {
         file.resize(padded(file.len()), 0);
-        for _ in 0..shape.iter().product() {
-            file.extend(weight(name).to_le_bytes());
+        for place in 0..shape.iter().product() {
+            file.extend(weight(name, place).to_le_bytes());
         }
     }
     file
