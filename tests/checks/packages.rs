@@ -68,8 +68,6 @@ const RULES: [Rule; 11] = [
             Module("store"),
             // Stands for a foreign system.
             Crate("servers"),
-            // Names the migrators, runs no SQL.
-            File("crates/cli/src/site/database.rs"),
         ],
     },
     Rule {

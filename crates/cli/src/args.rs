@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -53,6 +53,10 @@ pub enum Command {
     Gateway(GatewayArgs),
     /// Run one service as a process of its own, as its own program does.
     Serve(ServeArgs),
+    /// Make database, roles and schemas on a running Postgres, and bring them to this version.
+    Migrate(MigrateArgs),
+    /// Ask the service beside this command whether it takes work.
+    Healthcheck(HealthcheckArgs),
     /// Write the generated files of the repository, or check that they are fresh.
     #[command(hide = true)]
     Generate {
@@ -144,6 +148,50 @@ pub struct ServeArgs {
     /// What its own program takes, for example --selfcheck.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
+}
+
+/// Arguments of `sutazai migrate`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The folder of secrets holds a file for each role: postgres-superuser, postgres-sutazai_owner and \
+        one for each service; `sutazai env init` makes them. It may run again at any time: passwords are set anew, \
+        what is there stays.\n\n\
+        Examples:\n  \
+        sutazai migrate --host db.internal --secrets secrets\n  \
+        sutazai migrate --port 10000 --secrets .run/up/secrets     the database of `sutazai up`\n  \
+        sutazai migrate --json | jq .migrations                    how many ran, schema by schema"
+)]
+pub struct MigrateArgs {
+    /// Host of the server.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port of the server.
+    #[arg(long, default_value_t = 5432)]
+    pub port: u16,
+    /// Folder with the passwords of the superuser and of all roles.
+    #[arg(long, value_name = "DIR", default_value = "secrets")]
+    pub secrets: PathBuf,
+    /// Longest time for all of it, in seconds.
+    #[arg(long, default_value_t = 300)]
+    pub seconds: u64,
+}
+
+/// Arguments of `sutazai healthcheck`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The exit code is 0 when the service takes work and 1 when it does not, or does not answer.\n\n\
+        Examples:\n  \
+        sutazai healthcheck                                in a container: HTTP_LISTEN names the address\n  \
+        sutazai healthcheck --address 127.0.0.1:10011\n  \
+        sutazai healthcheck --json | jq .detail            why it does not take work"
+)]
+pub struct HealthcheckArgs {
+    /// Address that the service serves HTTP on; that of HTTP_LISTEN when absent, else 127.0.0.1:10010.
+    #[arg(long)]
+    pub address: Option<SocketAddr>,
+    /// Longest wait for the answer, in seconds.
+    #[arg(long, default_value_t = 3)]
+    pub seconds: u64,
 }
 
 /// Arguments of `sutazai doctor`.

@@ -19,18 +19,22 @@ use crate::{
     configuration::{SERVICES, settings},
     screen::Screen,
     secret_file,
-    site::secrets::{USERS, ensure_key},
+    site::{
+        cluster,
+        secrets::{USERS, database_password_file, ensure_key},
+    },
 };
 
 /// Second part of the API key that `env init` makes.
 const ENVIRONMENT: &str = "live";
 /// Settings that differ from service to service, with what each is set to.
-const PER_SERVICE: [(&str, &str); 4] = [
+const PER_SERVICE: [(&str, &str); 5] = [
     ("SERVICE_KEY_FILE", "secrets/keys/<service>.pem"),
     (
         "DATABASE_URL",
         "a file with postgres://<role>:<password>@<host>/<database>",
     ),
+    ("POSTGRES_PASSWORD", "secrets/postgres-<role>"),
     ("HTTP_LISTEN", "the address of each service"),
     (
         "CONSUL_HTTP_TOKEN",
@@ -120,6 +124,10 @@ pub fn init(dir: &Path) -> Result<bool, Error> {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     }
     let jwks = make_keys(&secrets)?;
+    for role in cluster::passwords() {
+        let path = database_password_file(&secrets, role);
+        secret_file::ensure::<Error>(&path, || Ok(secret_file::random()))?;
+    }
     let mut text = example();
     for (setting, _) in union() {
         let line = match value(setting.name, setting.secret, &secrets, &jwks)? {
@@ -245,6 +253,8 @@ mod tests {
             ".env",
             "secrets/secret-key",
             "secrets/keys/users.pem",
+            "secrets/postgres-superuser",
+            "secrets/postgres-task_coordinator",
             "secrets/jwks.json",
         ];
         let before = files.map(read);

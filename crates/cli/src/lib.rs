@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod environment;
 pub mod gateway;
 pub mod generate;
+pub mod healthcheck;
+pub mod migrate;
 pub mod screen;
 pub mod secret_file;
 pub mod serve;
@@ -50,6 +52,12 @@ pub enum Error {
     /// Generated files could not be written, or are stale.
     #[error(transparent)]
     Generate(#[from] generate::Error),
+    /// The database could not be prepared.
+    #[error(transparent)]
+    Migrate(#[from] migrate::Error),
+    /// The service does not answer.
+    #[error(transparent)]
+    Healthcheck(#[from] healthcheck::Error),
     /// No token could be made.
     #[error(transparent)]
     Token(#[from] token::Error),
@@ -109,6 +117,10 @@ fn execute(command: Command, screen: &Screen) -> Result<ExitCode, Error> {
         Command::Logs(args) => runtime.block_on(up::logs(args, screen))?,
         Command::Supervise(args) => runtime.block_on(up::supervise(args, screen))?,
         Command::Doctor(args) => return Ok(runtime.block_on(doctor::command(&args, screen))?),
+        Command::Migrate(args) => runtime.block_on(migrate::command(&args, screen))?,
+        Command::Healthcheck(args) => {
+            return Ok(runtime.block_on(healthcheck::command(&args, screen))?);
+        }
         Command::Env(args) => environment::command(&args, screen)?,
         Command::Config(args) => configuration::command(&args, screen)?,
         Command::Token(args) => token::command(&args, screen)?,

@@ -9,6 +9,7 @@ pub mod folder;
 pub mod node;
 pub mod secrets;
 
+pub(crate) mod cluster;
 mod settings;
 
 use std::{io, path::PathBuf};

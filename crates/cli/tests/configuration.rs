@@ -151,7 +151,12 @@ fn the_doctor_of_nothing_says_how_to_start() {
 
 #[test]
 fn help_has_examples() {
-    for arguments in [&["--help"][..], &["dev", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["dev", "--help"],
+        &["migrate", "--help"],
+        &["healthcheck", "--help"],
+    ] {
         let output = run(arguments, &[]);
         assert!(output.status.success() && text(&output.stdout).contains("Examples:"));
     }

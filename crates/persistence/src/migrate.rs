@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, migrate::MigrateError as SqlxError,
+    AssertSqlSafe, Connection, PgConnection,
+    migrate::{Migrate, MigrateError as SqlxError},
     postgres::PgConnectOptions,
 };
 
@@ -12,6 +13,8 @@ pub use sqlx::migrate::Migrator;
 
 use crate::{error::DatabaseError, postgres::Database};
 
+/// Table of a schema in which its migrations are noted.
+const TABLE: &str = "_sqlx_migrations";
 /// Key of the advisory lock that migrations of one database queue for.
 const LOCK: i64 = 0x5375_7461_7a41_4901;
 
@@ -68,7 +71,8 @@ pub enum MigrateError {
     Database(#[from] DatabaseError),
 }
 
-/// Runs what has not run yet, on a connection of its own. Any number of processes may do so at once.
+/// Runs what has not run yet, on a connection of its own, and returns how many migrations that were.
+/// Any number of processes may do so at once.
 ///
 /// # Errors
 /// [`MigrateError`]; data of a later version is refused and left as it is.
@@ -76,7 +80,7 @@ pub async fn migrate(
     owner_url: &SecretString,
     schema: &str,
     migrator: &Migrator,
-) -> Result<(), MigrateError> {
+) -> Result<usize, MigrateError> {
     let failed = |source| MigrateError::Prepare {
         schema: schema.to_owned(),
         source,
@@ -87,8 +91,7 @@ pub async fn migrate(
         .options([("search_path", schema)]);
     let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
     let outcome = match prepare(&mut connection, schema).await {
-        Ok(()) => migrator
-            .run_direct(None, &mut connection, false)
+        Ok(()) => run(&mut connection, migrator)
             .await
             .map_err(|error| explain(error, schema, migrator)),
         Err(error) => Err(failed(error)),
@@ -98,6 +101,15 @@ pub async fn migrate(
         tracing::debug!(%error, "migration connection did not close cleanly");
     }
     outcome
+}
+
+/// Runs what is missing and counts it; the lock that [`prepare`] took keeps others from doing so.
+async fn run(connection: &mut PgConnection, migrator: &Migrator) -> Result<usize, SqlxError> {
+    connection.ensure_migrations_table(TABLE).await?;
+    let before = connection.list_applied_migrations(TABLE).await?.len();
+    migrator.run_direct(None, connection, false).await?;
+    let after = connection.list_applied_migrations(TABLE).await?.len();
+    Ok(after - before)
 }
 
 /// Checks, with a service's own login, that the schema is at the version that the program knows.

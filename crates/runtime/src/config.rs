@@ -34,6 +34,7 @@ pub use secret::Strength;
 pub use setting::{Loaded, Setting};
 pub use source::Source;
 pub use standalone::Standalone;
+pub use url::UrlParts;
 
 /// How strict a process is with what it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,39 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
-use sqlx::migrate::Migrator;
+use secrecy::{ExposeSecret, SecretString};
 use sutazai_mesh::catalog::ServiceName;
-use sutazai_persistence::{
-    migrate::migrate,
-    provision::{Login, provision},
-};
 use sutazai_servers::postgres::{Options, Postgres};
 
-use super::{Error, folder::Folder, secrets::database_password};
-use crate::secret_file;
-
-/// Name of the database; each service has a schema of its own in it.
-const DATABASE: &str = "sutazai";
-/// The only role that may create and migrate.
-const OWNER: &str = "sutazai_owner";
-/// The login role of each service that has one.
-const ROLES: [(ServiceName, &str); 4] = [
-    (ServiceName::Backend, "backend"),
-    (ServiceName::TaskCoordinator, "task_coordinator"),
-    (ServiceName::AgentOrchestrator, "agent_orchestrator"),
-    (ServiceName::OllamaProxy, "ollama_proxy"),
-];
-
-/// Every schema with the crate that owns it, in the order of migration: the doors read `identity`.
-fn schemas() -> [(&'static str, &'static Migrator); 4] {
-    [
-        ("identity", &sutazai_auth::store::MIGRATOR),
-        ("backend", &backend::MIGRATOR),
-        ("tasks", &task_coordinator::MIGRATOR),
-        ("agents", &agent_orchestrator::MIGRATOR),
-    ]
-}
+use super::{
+    Error,
+    cluster::{Cluster, DATABASE, SUPERUSER_PASSWORD},
+    folder::Folder,
+    secrets::database_password,
+};
+use crate::{configuration::SERVICES, secret_file};
 
 /// The running database with the roles in it.
 #[derive(Debug)]
@@ -88,36 +66,18 @@ impl Roles {
     /// # Errors
     /// Why a role or a migration failed.
     pub async fn prepare(folder: &Folder, server: &Postgres) -> Result<Self, Error> {
-        let login = |role: &'static str| -> Result<Login, Error> {
-            Ok(Login {
-                role,
-                password: SecretString::from(database_password(folder, role)?),
-            })
-        };
-        let logins = ROLES
-            .map(|(_, role)| login(role))
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?;
-        let superuser = SecretString::from(server.superuser_url("postgres"));
-        provision(&superuser, DATABASE, &login(OWNER)?, &logins).await?;
-
-        let url = |role: &str| -> Result<String, Error> {
-            let password = database_password(folder, role)?;
-            Ok(format!(
-                "postgres://{role}:{password}@127.0.0.1:{}/{DATABASE}",
-                server.port()
-            ))
-        };
-        let owner = SecretString::from(url(OWNER)?);
-        for (schema, migrator) in schemas() {
-            migrate(&owner, schema, migrator).await?;
+        let password = |name| database_password(folder, name).map(SecretString::from);
+        let cluster = Cluster::new("127.0.0.1", server.port(), password)?;
+        cluster.prepare::<Error>().await?;
+        let mut files = Vec::new();
+        for service in SERVICES {
+            if let Some((role, url)) = cluster.login(service) {
+                let file = folder.path(&format!("secrets/database-{role}"));
+                secret_file::write(&file, url.expose_secret())?;
+                files.push((service, file));
+            }
         }
-        let files = ROLES.map(|(service, role)| {
-            let file = folder.path(&format!("secrets/database-{role}"));
-            secret_file::write(&file, &url(role)?)?;
-            Ok((service, file))
-        });
-        Ok(Self(files.into_iter().collect::<Result<_, Error>>()?))
+        Ok(Self(files))
     }
 
     /// Returns the file with the URL of a service's own role; none for a service without data.
@@ -133,7 +93,7 @@ pub(crate) fn options(folder: &Folder, port: Option<u16>) -> Result<Options, Err
     Ok(Options {
         data: folder.path("postgres"),
         port,
-        password: Some(database_password(folder, "superuser")?),
+        password: Some(database_password(folder, SUPERUSER_PASSWORD)?),
         durable: true,
     })
 }

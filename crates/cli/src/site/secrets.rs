@@ -90,8 +90,13 @@ pub(crate) fn ensure_key<E: From<io::Error> + From<KeyError>>(
     )?)?)
 }
 
+/// Names the file, in a folder of secrets, with the password of a database role.
+pub(crate) fn database_password_file(secrets: &Path, role: &str) -> PathBuf {
+    secrets.join(format!("postgres-{role}"))
+}
+
 /// Reads or makes the password of a database role.
 pub(crate) fn database_password(folder: &Folder, role: &str) -> Result<String, Error> {
-    let path = folder.path(&format!("secrets/postgres-{role}"));
+    let path = database_password_file(&folder.path("secrets"), role);
     secret_file::ensure::<Error>(&path, || Ok(secret_file::random()))
 }

@@ -44,20 +44,25 @@ pub(super) fn judge(
 }
 
 /// The parts of a URL with a login.
-pub(super) struct UrlParts<'a> {
-    pub(super) scheme: &'a str,
-    pub(super) user: &'a str,
+#[derive(Clone, Copy, Debug)]
+pub struct UrlParts<'a> {
+    /// What stands before `://`.
+    pub scheme: &'a str,
+    /// Who logs in.
+    pub user: &'a str,
     /// Absent where no login is asked for.
-    pub(super) password: Option<&'a SecretString>,
-    pub(super) host: &'a str,
-    pub(super) port: u16,
+    pub password: Option<&'a SecretString>,
+    /// Name or address of the server.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
     /// What follows the address, encoded as a whole.
-    pub(super) path: &'a str,
+    pub path: &'a str,
 }
 
 impl UrlParts<'_> {
     /// Puts the parts together; what they hold stands for itself.
-    pub(super) fn join(&self) -> SecretString {
+    pub fn join(&self) -> SecretString {
         let mut url = Zeroizing::new(format!("{}://", self.scheme));
         if let Some(password) = self.password {
             percent_encode(self.user, &mut url);
