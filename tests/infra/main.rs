@@ -4,6 +4,7 @@
 
 mod addresses;
 mod binaries;
+mod breakers;
 mod consul;
 mod crash;
 mod platform;
