@@ -24,14 +24,33 @@ pub fn target() -> PathBuf {
 
 /// Returns the path of the program, built from this tree.
 pub fn program() -> PathBuf {
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bin", "sutazai"])
+    build(&["--bin", "sutazai"]);
+    target().join("debug/sutazai")
+}
+
+/// Builds with the parts of the tests: the features are theirs, so nothing is built twice.
+pub fn build(what: &[&str]) {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--quiet", "--workspace", "--all-features"])
+        .args(what)
         .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .status();
+        .env("CARGO_TARGET_DIR", target());
+    let status = as_from_a_shell(&mut command).status();
     assert!(
         status.expect("cargo runs").success(),
-        "the program does not build"
+        "{what:?} does not build"
     );
-    target().join("debug/sutazai")
+}
+
+/// Takes away what cargo tells a test about its package. A cargo that the test runs would hand it
+/// to build scripts, of which some watch it: they and all above them would be built again.
+pub fn as_from_a_shell(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }

@@ -6,24 +6,10 @@ use std::{
 };
 
 use sutazai_cli::configuration::SERVICES;
-use system_tests::program::{root, target};
+use system_tests::program::{build, target};
 
 /// Longest time for a refusal.
 const LIMIT: Duration = Duration::from_secs(2);
-
-fn build() {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["build", "--quiet"]);
-    for service in SERVICES {
-        command.args(["--package", service.as_str()]);
-    }
-    let status = command
-        .arg("--bins")
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target())
-        .status();
-    assert!(status.expect("cargo runs").success(), "they do not build");
-}
 
 fn run(service: &str, argument: Option<&str>) -> Output {
     let mut command = Command::new(target().join("debug").join(service));
@@ -33,7 +19,7 @@ fn run(service: &str, argument: Option<&str>) -> Output {
 
 #[test]
 fn cfg_01_each_program_names_all_that_is_missing_and_never_a_stack() {
-    build();
+    build(&["--bins"]);
     for service in SERVICES {
         let name = service.as_str();
         let begun = Instant::now();

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use sutazai_cli::site::Description;
-use system_tests::program::{program, target};
+use system_tests::program::{as_from_a_shell, program, target};
 
 /// Longest time for a build and a start.
 const START_LIMIT: Duration = Duration::from_secs(900);
@@ -44,7 +44,7 @@ impl Dev {
             .arg("--silent")
             .arg("run")
             .arg(format!("ARGS=--json {arguments}"));
-        command.env("CARGO_TARGET_DIR", target());
+        as_from_a_shell(command.env("CARGO_TARGET_DIR", target()));
         // Where the program lies is the Makefile's business: it looks in ./target.
         let link = repository.join("target");
         if !link.exists() {
