@@ -25,6 +25,13 @@ impl Tree {
         )
     }
 
+    /// Returns the same tree with one file changed, for a planted fault.
+    pub(crate) fn with(&self, path: &str, text: &str) -> Self {
+        let mut files = self.0.clone();
+        files.insert(path.to_owned(), text.to_owned());
+        Self(files)
+    }
+
     /// Iterates over the files.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0

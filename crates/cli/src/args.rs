@@ -55,6 +55,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make database, roles and schemas on a running Postgres, and bring them to this version.
     Migrate(MigrateArgs),
+    /// Give each service its rights in a running Consul.
+    Enroll(EnrollArgs),
     /// Ask the service beside this command whether it takes work.
     Healthcheck(HealthcheckArgs),
     /// Write the generated files of the repository, or check that they are fresh.
@@ -174,6 +176,24 @@ pub struct MigrateArgs {
     /// Longest time for all of it, in seconds.
     #[arg(long, default_value_t = 300)]
     pub seconds: u64,
+}
+
+/// Arguments of `sutazai enroll`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The folder of secrets holds the tokens: consul-management, which Consul was started with, consul-ui \
+        for its pages, and one for each service; `sutazai env init` makes them. It may run again at any time.\n\n\
+        Examples:\n  \
+        sutazai enroll --address http://consul:8500 --secrets secrets\n  \
+        sutazai enroll --json | jq .token_made"
+)]
+pub struct EnrollArgs {
+    /// Address of Consul's HTTP API.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8500")]
+    pub address: String,
+    /// Folder with the tokens.
+    #[arg(long, value_name = "DIR", default_value = "secrets")]
+    pub secrets: PathBuf,
 }
 
 /// Arguments of `sutazai healthcheck`.

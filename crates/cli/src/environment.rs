@@ -7,16 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::{getgid, getuid};
 use sutazai_auth::{
     api_key::ApiKey,
     keys::{self, Issuer, KeyError},
 };
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_runtime::config::Setting;
+use uuid::Uuid;
 
 use crate::{
     args::{EnvAction, EnvArgs},
     configuration::{SERVICES, settings},
+    enroll,
     screen::Screen,
     secret_file,
     site::{
@@ -38,9 +41,25 @@ const PER_SERVICE: [(&str, &str); 5] = [
     ("HTTP_LISTEN", "the address of each service"),
     (
         "CONSUL_HTTP_TOKEN",
-        "a file with the token that Consul gave this service",
+        "secrets/consul-<service>, once `sutazai enroll` has told Consul of it",
     ),
 ];
+/// What `deploy/compose.yaml` reads besides settings: name, default and meaning.
+const DEPLOYMENT: [(&str, &str, &str); 3] = [
+    (
+        UID,
+        "1000",
+        "user under whom the containers run: the owner of the secret files",
+    ),
+    (GID, "1000", "group of that user"),
+    (
+        "COMPOSE_PROFILES",
+        "",
+        "parts beside the core, with commas between: gateway, models, replicas",
+    ),
+];
+const UID: &str = "SUTAZAI_UID";
+const GID: &str = "SUTAZAI_GID";
 /// Secrets that an address holds, made where the part itself is set up.
 const IN_ADDRESSES: [&str; 2] = ["AMQP_URL", "REDIS_URL"];
 
@@ -108,6 +127,12 @@ pub fn example() -> String {
             (None, false) => writeln!(text, "#{}=", setting.name),
         };
     }
+    for (name, default, doc) in DEPLOYMENT {
+        let _ = write!(
+            text,
+            "\n# {doc} (deploy/compose.yaml; optional)\n#{name}={default}\n"
+        );
+    }
     text
 }
 
@@ -128,7 +153,14 @@ pub fn init(dir: &Path) -> Result<bool, Error> {
         let path = database_password_file(&secrets, role);
         secret_file::ensure::<Error>(&path, || Ok(secret_file::random()))?;
     }
+    for name in enroll::tokens() {
+        let path = enroll::token_file(&secrets, name);
+        secret_file::ensure::<Error>(&path, || Ok(Uuid::new_v4().to_string()))?;
+    }
     let mut text = example();
+    for (name, id) in owner() {
+        text = text.replace(&format!("#{name}=1000\n"), &format!("{name}={id}\n"));
+    }
     for (setting, _) in union() {
         let line = match value(setting.name, setting.secret, &secrets, &jwks)? {
             Some((name, path)) => format!("{name}={}", absolute(&path)?.display()),
@@ -183,6 +215,14 @@ fn value(
         _ => Ok(secret_file::random()),
     })?;
     Ok(Some((format!("{name}_FILE"), path)))
+}
+
+/// Returns who owns the files that are written now. Containers never run as root: its files are given
+/// to somebody else first.
+fn owner() -> impl Iterator<Item = (&'static str, u32)> {
+    let (uid, gid) = (getuid(), getgid());
+    let ids = [(UID, uid.as_raw()), (GID, gid.as_raw())];
+    ids.into_iter().filter(move |_| !uid.is_root())
 }
 
 fn make_keys(secrets: &Path) -> Result<PathBuf, Error> {
@@ -255,6 +295,7 @@ mod tests {
             "secrets/keys/users.pem",
             "secrets/postgres-superuser",
             "secrets/postgres-task_coordinator",
+            "secrets/consul-backend",
             "secrets/jwks.json",
         ];
         let before = files.map(read);

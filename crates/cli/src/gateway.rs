@@ -97,7 +97,8 @@ pub async fn command(action: GatewayAction, screen: &Screen) -> Result<ExitCode,
         GatewayAction::Render { keys: true, site } => {
             let path = site.data.join(FILE);
             let text = site::declaration(&site)?.to_yaml()?;
-            fs::write(&path, text).map_err(|source| Error::Write {
+            let written = fs::create_dir_all(&site.data).and_then(|()| fs::write(&path, text));
+            written.map_err(|source| Error::Write {
                 path: path.clone(),
                 source,
             })?;

@@ -4,6 +4,7 @@ pub mod args;
 pub mod configuration;
 pub mod dev;
 pub mod doctor;
+pub mod enroll;
 pub mod environment;
 pub mod gateway;
 pub mod generate;
@@ -55,6 +56,9 @@ pub enum Error {
     /// The database could not be prepared.
     #[error(transparent)]
     Migrate(#[from] migrate::Error),
+    /// Not everybody has their rights in Consul.
+    #[error(transparent)]
+    Enroll(#[from] enroll::Error),
     /// The service does not answer.
     #[error(transparent)]
     Healthcheck(#[from] healthcheck::Error),
@@ -118,6 +122,7 @@ fn execute(command: Command, screen: &Screen) -> Result<ExitCode, Error> {
         Command::Supervise(args) => runtime.block_on(up::supervise(args, screen))?,
         Command::Doctor(args) => return Ok(runtime.block_on(doctor::command(&args, screen))?),
         Command::Migrate(args) => runtime.block_on(migrate::command(&args, screen))?,
+        Command::Enroll(args) => runtime.block_on(enroll::command(&args, screen))?,
         Command::Healthcheck(args) => {
             return Ok(runtime.block_on(healthcheck::command(&args, screen))?);
         }

@@ -155,6 +155,7 @@ fn help_has_examples() {
         &["--help"][..],
         &["dev", "--help"],
         &["migrate", "--help"],
+        &["enroll", "--help"],
         &["healthcheck", "--help"],
     ] {
         let output = run(arguments, &[]);
