@@ -8,6 +8,7 @@ use std::{
 };
 
 use secrecy::SecretString;
+use sutazai_mesh::catalog::ServiceName;
 
 use crate::{args::EnrollArgs, configuration::SERVICES, screen::Screen};
 use acl::{Consul, Enrolled};
@@ -69,7 +70,7 @@ pub async fn command(args: &EnrollArgs, screen: &Screen) -> Result<(), Error> {
 
 /// Lists who has a token, as its file names it.
 pub(crate) fn tokens() -> impl Iterator<Item = &'static str> {
-    let services = SERVICES.into_iter().map(|service| service.as_str());
+    let services = SERVICES.into_iter().map(ServiceName::as_str);
     [MANAGEMENT, PAGES].into_iter().chain(services)
 }
 

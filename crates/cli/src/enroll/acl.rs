@@ -90,16 +90,15 @@ impl Consul {
         let known = self.exchange(Method::GET, &path, &self.management, None);
         let known = known.await?;
         let wanted = json!({"Name": name, "Description": "of `sutazai enroll`", "Rules": rules});
-        let path = match known.status {
-            StatusCode::NOT_FOUND => "/v1/acl/policy".to_owned(),
-            _ => {
-                let known = known.document()?;
-                if known["Rules"] == rules {
-                    return Ok(false);
-                }
-                let id = known["ID"].as_str().unwrap_or_default();
-                format!("/v1/acl/policy/{id}")
+        let path = if known.status == StatusCode::NOT_FOUND {
+            "/v1/acl/policy".to_owned()
+        } else {
+            let known = known.document()?;
+            if known["Rules"] == rules {
+                return Ok(false);
             }
+            let id = known["ID"].as_str().unwrap_or_default();
+            format!("/v1/acl/policy/{id}")
         };
         let made = self.exchange(Method::PUT, &path, &self.management, Some(&wanted));
         made.await?.document()?;
