@@ -7,6 +7,7 @@ mod binaries;
 mod breakers;
 mod consul;
 mod crash;
+mod nodes;
 mod platform;
 mod replicas;
 mod selfcheck;

@@ -76,7 +76,7 @@ impl Default for Limits {
 }
 
 /// Addresses of nodes, separated by commas.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct NodeUrls(Vec<NodeUrl>);
 
 impl FromStr for NodeUrls {
@@ -139,7 +139,7 @@ impl Configured for Config {
         };
         Some(Self {
             base: base?,
-            fleet: fleet?,
+            fleet,
             body_limit,
             service_key_file: service_key_file?,
             jwks_file: jwks_file?,
@@ -163,17 +163,16 @@ impl Configured for Config {
 }
 
 impl FleetConfig {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(reader: &mut Reader<'_>) -> Self {
         let host = reader.optional::<NodeUrls>(
             "OLLAMA_HOST",
             "address of one node, as Ollama's own tools read it",
         );
-        let local = host.or_else(|| LOCAL_NODE.parse().ok())?;
-        let nodes = reader.or(
-            "OLLAMA_URLS",
-            "addresses of all nodes, separated by commas",
-            local,
-        );
+        let list = "addresses of all nodes, separated by commas; others are found through Consul";
+        let nodes = match host.or_else(|| local_node(reader)) {
+            Some(default) => reader.or("OLLAMA_URLS", list, default),
+            None => reader.optional("OLLAMA_URLS", list).unwrap_or_default(),
+        };
         let slots = reader.within(
             "OLLAMA_SLOTS",
             "requests that may run on one node at once",
@@ -207,7 +206,7 @@ impl FleetConfig {
             "longest time for one health check",
             Duration::from_secs(2),
         );
-        Some(Self {
+        Self {
             nodes: nodes.0,
             slots,
             queue_limit,
@@ -216,7 +215,7 @@ impl FleetConfig {
             check_every,
             check_limit,
             default_model: default_model.filter(|name| !name.is_empty()),
-        })
+        }
     }
 }
 
@@ -257,6 +256,14 @@ impl Limits {
         }
         limits
     }
+}
+
+/// The node that is there without any setting; with Consul there need be none.
+fn local_node(reader: &Reader<'_>) -> Option<NodeUrls> {
+    let found_elsewhere = reader.is_set("CONSUL_HTTP_ADDR");
+    (!found_elsewhere)
+        .then(|| LOCAL_NODE.parse().ok())
+        .flatten()
 }
 
 fn positive(
@@ -319,6 +326,15 @@ mod tests {
             nodes(&read(&[host, urls]).unwrap()),
             ["http://gpu-2:11434", "http://gpu-3"]
         );
+    }
+
+    #[test]
+    fn olp_05_with_consul_the_list_may_be_empty() {
+        let consul = ("CONSUL_HTTP_ADDR", "127.0.0.1:10006");
+        assert!(nodes(&read(&[consul]).unwrap()).is_empty());
+        let urls = ("OLLAMA_URLS", "gpu-1");
+        let listed = read(&[consul, urls]).unwrap();
+        assert_eq!(nodes(&listed), ["http://gpu-1:11434"]);
     }
 
     #[test]

@@ -4,7 +4,9 @@ mod admission;
 mod listing;
 mod node;
 mod open;
+mod registered;
 mod reply;
+mod roster;
 mod schedule;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,6 +31,7 @@ pub(crate) use reply::Reply;
 
 use admission::Admission;
 use node::Node;
+use roster::Roster;
 
 /// How old the lists may be when a caller asks for a model that is not on them.
 const FRESH: Duration = Duration::from_secs(1);
@@ -38,7 +41,7 @@ const SUGGESTED_MODEL: &str = "tinyllama";
 
 /// All nodes and the queue in front of them.
 pub(crate) struct Fleet {
-    nodes: Vec<Node>,
+    roster: Roster,
     admission: Admission,
     client: Client,
     limits: Limits,
@@ -52,18 +55,13 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Makes the fleet; its nodes are unknown until the first [`Fleet::refresh`].
+    /// Makes the fleet of the configured nodes; they are unknown until the first
+    /// [`Fleet::refresh`].
     pub(crate) fn new(config: FleetConfig, client: Client, breakers: &Breakers) -> Self {
-        let nodes: Vec<_> = config
-            .nodes
-            .into_iter()
-            .enumerate()
-            .map(|(id, url)| Node::new(id, url, breakers))
-            .collect();
-        let guards = nodes.iter().map(|node| node.breaker.clone()).collect();
+        let admission = Admission::new(config.slots, config.queue_limit, config.queue_wait);
         Self {
-            admission: Admission::new(guards, config.slots, config.queue_limit, config.queue_wait),
-            nodes,
+            roster: Roster::new(config.nodes, admission.clone(), breakers.clone()),
+            admission,
             client,
             limits: config.limits,
             check_every: config.check_every,
@@ -93,7 +91,8 @@ impl Fleet {
         if checked.is_some_and(|at| at.elapsed() < age) {
             return;
         }
-        join_all(self.nodes.iter().map(|node| self.check(node))).await;
+        let nodes = self.roster.nodes();
+        join_all(nodes.iter().map(|node| self.check(node))).await;
         *checked = Some(Instant::now());
     }
 
@@ -119,7 +118,8 @@ impl Fleet {
         }
         let on_lost_nodes =
             || models::resolve(asked, self.names(false).iter().map(AsRef::as_ref)).is_some();
-        if !self.nodes.iter().any(|node| node.facts().live) || on_lost_nodes() {
+        let nodes = self.roster.nodes();
+        if !nodes.iter().any(|node| node.facts().live) || on_lost_nodes() {
             return Err(self.no_node(asked));
         }
         if asked.is_empty() {
@@ -162,38 +162,41 @@ impl Fleet {
 
     /// Names of all models, of live nodes or of the others.
     fn names(&self, live: bool) -> Vec<Arc<str>> {
-        let facts = self
-            .nodes
-            .iter()
-            .map(Node::facts)
-            .filter(|facts| facts.live == live);
-        facts.flat_map(|facts| facts.names()).collect()
+        let nodes = self.roster.nodes();
+        let facts = nodes.iter().map(|node| node.facts());
+        facts
+            .filter(|facts| facts.live == live)
+            .flat_map(|facts| facts.names())
+            .collect()
     }
 
     /// Names of all models in the memory of live nodes that are on disk too.
     fn loaded(&self) -> Vec<Arc<str>> {
-        let facts = self
-            .nodes
-            .iter()
-            .map(Node::facts)
-            .filter(|facts| facts.live);
-        facts.flat_map(|facts| facts.loaded_names()).collect()
+        let nodes = self.roster.nodes();
+        let facts = nodes.iter().map(|node| node.facts());
+        facts
+            .filter(|facts| facts.live)
+            .flat_map(|facts| facts.loaded_names())
+            .collect()
     }
 
     /// Explains that nobody can serve this model now.
     fn no_node(&self, model: &str) -> Error {
-        let could = |node: &&Node| {
+        let nodes = self.roster.nodes();
+        let could = |node: &&Arc<Node>| {
             let facts = node.facts();
             model.is_empty() || !facts.live || facts.has(model)
         };
-        let waits = self
-            .nodes
+        let waits = nodes
             .iter()
             .filter(could)
             .map(|node| node.back_in().unwrap_or(self.check_every));
         Error::NoNode {
             retry_after: waits.min().unwrap_or(self.check_every),
-            last: self.nodes.iter().filter(could).find_map(Node::last_error),
+            last: nodes
+                .iter()
+                .filter(could)
+                .find_map(|node| node.last_error()),
         }
     }
 }

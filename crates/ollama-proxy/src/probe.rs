@@ -45,6 +45,11 @@ impl Probe for NodeProbe {
         if live > 0 {
             return Ok(Evidence::new(text));
         }
+        if nodes.is_empty() {
+            return Err(Failure::new(
+                "there is no node; set OLLAMA_URLS, or enter one in Consul as the service ollama",
+            ));
+        }
         let causes: Vec<_> = nodes
             .iter()
             .map(|node| {

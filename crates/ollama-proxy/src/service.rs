@@ -22,6 +22,9 @@ use crate::{
     chat::Answers, config::Config, fleet::Fleet, grpc::Grpc, http, ollama::Client, probe::NodeProbe,
 };
 
+/// Name under which nodes that run models are registered.
+const NODES: &str = "ollama";
+
 /// Subject of requests from this machine that carry no credential, in the profile `dev`.
 const LOOPBACK_SUBJECT: &str = "loopback";
 
@@ -81,6 +84,10 @@ impl Config {
                 ServiceName::OllamaProxy,
             )))
             .breakers(breakers)
+            .background("nodes", {
+                let (fleet, listed) = (fleet.clone(), parts.registry.watch_foreign(NODES));
+                move |stop| fleet.follow(listed, stop)
+            })
             .background("fleet", move |stop| fleet.watch(stop));
         if let Some(probe) = CacheProbe::of(&parts.cache) {
             builder = builder.probe(probe);

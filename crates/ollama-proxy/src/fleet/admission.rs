@@ -8,7 +8,7 @@ use sutazai_resilience::breaker::{Breaker, State};
 use sutazai_telemetry::names;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::schedule::{Decision, NodeId, Offer, Schedule, Ticket, Want};
+use super::schedule::{Decision, NodeId, Offer, Schedule, Ticket, Want, Weight};
 
 /// Bounds of what [`Admission`] tells callers to wait before they come again.
 const RETRY_AFTER: (f64, f64) = (1.0, 60.0);
@@ -22,14 +22,13 @@ pub(super) struct Admission(Arc<Shared>);
 
 struct Shared {
     state: Mutex<Inner>,
-    /// By node.
-    breakers: Vec<Breaker>,
     /// Longest wait in the queue.
     wait: Duration,
 }
 
 struct Inner {
     schedule: Schedule,
+    breakers: HashMap<NodeId, Breaker>,
     waiting: HashMap<Ticket, oneshot::Sender<Option<Slot>>>,
     /// Mean time that a slot is held, in seconds.
     mean_hold: f64,
@@ -60,17 +59,35 @@ pub(crate) struct Slot {
 }
 
 impl Admission {
-    pub(super) fn new(breakers: Vec<Breaker>, slots: usize, limit: usize, wait: Duration) -> Self {
+    pub(super) fn new(slots: usize, limit: usize, wait: Duration) -> Self {
         let state = Mutex::new(Inner {
-            schedule: Schedule::new(breakers.len(), slots, limit),
+            schedule: Schedule::new(slots, limit),
+            breakers: HashMap::new(),
             waiting: HashMap::new(),
             mean_hold: RETRY_AFTER.0,
         });
-        Self(Arc::new(Shared {
-            state,
-            breakers,
-            wait,
-        }))
+        Self(Arc::new(Shared { state, wait }))
+    }
+
+    /// Takes a node in.
+    pub(super) fn enter(&self, node: NodeId, weight: Weight, breaker: Breaker) {
+        self.change(|inner| {
+            inner.breakers.insert(node, breaker);
+            inner.schedule.enter(node, weight);
+        });
+    }
+
+    /// Changes the share of a node.
+    pub(super) fn weigh(&self, node: NodeId, weight: Weight) {
+        self.change(|inner| inner.schedule.weigh(node, weight));
+    }
+
+    /// Takes a node out: it finishes what it has, and whoever waits for it alone is told.
+    pub(super) fn leave(&self, node: NodeId) {
+        self.change(|inner| {
+            inner.breakers.remove(&node);
+            inner.schedule.leave(node);
+        });
     }
 
     /// Waits for a slot on a node that can serve `want`, in the order of arrival.
@@ -129,9 +146,7 @@ impl Admission {
     fn change<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         let (value, served) = {
             let mut inner = self.0.state.lock();
-            for (node, breaker) in self.0.breakers.iter().enumerate() {
-                inner.schedule.bar(node, keeps_out(breaker));
-            }
+            inner.bar_nodes();
             let mut served = self.settle(&mut inner);
             let value = work(&mut inner);
             served.extend(self.settle(&mut inner));
@@ -199,6 +214,12 @@ impl Drop for Leaving<'_> {
 }
 
 impl Inner {
+    fn bar_nodes(&mut self) {
+        for (node, breaker) in &self.breakers {
+            self.schedule.bar(*node, keeps_out(breaker));
+        }
+    }
+
     fn offer(&mut self, want: Want) -> Result<Place, NoSlot> {
         match self.schedule.offer(want) {
             Offer::Granted(node) => Ok(Place::Slot(node)),

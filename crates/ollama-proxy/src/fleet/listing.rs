@@ -67,7 +67,7 @@ impl Fleet {
     /// Returns the digest of a model; none when live nodes hold different ones under its name, so that
     /// nobody can say which will answer.
     pub(crate) fn digest(&self, model: &str) -> Option<String> {
-        let mut digests = self.live().filter_map(|(_, facts)| {
+        let mut digests = self.live().into_iter().filter_map(|(_, facts)| {
             let listed = facts.models.iter().find(|one| one.entry.name == model)?;
             Some(listed.entry.digest.clone())
         });
@@ -95,13 +95,14 @@ impl Fleet {
     ///
     /// [`Error::NoNode`] when none is live.
     pub(crate) fn version(&self) -> Result<String, Error> {
-        let first = self.live().next().map(|(_, facts)| facts.version.clone());
+        let first = self.live().first().map(|(_, facts)| facts.version.clone());
         first.ok_or_else(|| self.no_node(""))
     }
 
     /// Lists all nodes.
     pub(crate) fn nodes(&self) -> Vec<NodeView> {
-        self.nodes
+        let nodes = self.roster.nodes();
+        nodes
             .iter()
             .map(|node| {
                 let facts = node.facts();
@@ -129,11 +130,11 @@ impl Fleet {
         self.queue_limit
     }
 
-    fn live(&self) -> impl Iterator<Item = (String, Arc<Facts>)> {
-        let all = self
-            .nodes
+    fn live(&self) -> Vec<(String, Arc<Facts>)> {
+        let nodes = self.roster.nodes();
+        let all = nodes
             .iter()
             .map(|node| (node.name.to_string(), node.facts()));
-        all.filter(|(_, facts)| facts.live)
+        all.filter(|(_, facts)| facts.live).collect()
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Health checks in a row that a slow node may miss; one that fails them is gone at once.
 const MISSES_ALLOWED: u32 = 1;
 
-/// One configured node.
+/// One node of the fleet.
 pub(super) struct Node {
     pub(super) id: NodeId,
     /// `host:port`.

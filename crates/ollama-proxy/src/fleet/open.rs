@@ -72,10 +72,12 @@ impl Fleet {
                 Ok(None) => return Err(failure.unwrap_or_else(|| self.no_node(&call.model))),
                 Err(error) => return Err(error),
             };
-            let Some(node) = self.nodes.get(slot.node()) else {
-                return Err(self.no_node(&call.model));
+            tried.insert(slot.node());
+            // Taken out of the fleet since the slot was granted.
+            let Some(node) = self.roster.node(slot.node()) else {
+                continue;
             };
-            tried.insert(node.id);
+            let node = &*node;
             // Half open it lets a single request through, and this may be one too many.
             let Ok(permit) = node.breaker.permit() else {
                 continue;

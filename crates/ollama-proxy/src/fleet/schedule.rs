@@ -5,12 +5,18 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
-/// Position of a node in the configured list.
+/// Names a node; no other ever gets the same.
 pub(crate) type NodeId = usize;
+
+/// Share of the work that a node gets, beside those of the others; with 0 it gets no more.
+pub(crate) type Weight = u16;
+
+/// What one request on a node of weight 1 counts, so that weights divide it well.
+const UNIT: usize = 1 << 20;
 
 /// Names a waiting request.
 pub(super) type Ticket = u64;
@@ -49,18 +55,22 @@ pub(super) enum Decision {
 /// Slots and the queue in front of them.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    nodes: Vec<Load>,
+    nodes: BTreeMap<NodeId, Load>,
+    /// Requests that may run on one node at once.
+    slots: usize,
     waiting: VecDeque<(Ticket, Want)>,
     limit: usize,
     next_ticket: Ticket,
-    /// Rotates ties, so that equal nodes share the work.
-    turn: usize,
+    /// The first node in a tie: ties rotate, so that equal nodes share the work.
+    turn: NodeId,
 }
 
 #[derive(Debug)]
 struct Load {
-    slots: usize,
     in_flight: usize,
+    weight: Weight,
+    /// Taken out of the fleet: it only finishes what it has.
+    leaving: bool,
     /// Answers health checks.
     live: bool,
     /// Kept out by its breaker.
@@ -71,21 +81,24 @@ struct Load {
 
 impl Load {
     fn could_serve(&self, model: &str) -> bool {
-        self.live && !self.barred && self.models.contains_key(model)
+        self.is_usable() && self.models.contains_key(model)
+    }
+
+    fn is_usable(&self) -> bool {
+        self.live && !self.barred && !self.leaving && self.weight > 0
+    }
+
+    /// How busy it would be with one more request, for its weight.
+    fn busyness(&self) -> usize {
+        (self.in_flight + 1) * UNIT / usize::from(self.weight.max(1))
     }
 }
 
 impl Schedule {
-    pub(super) fn new(nodes: usize, slots: usize, limit: usize) -> Self {
-        let load = || Load {
-            slots,
-            in_flight: 0,
-            live: false,
-            barred: false,
-            models: HashMap::new(),
-        };
+    pub(super) fn new(slots: usize, limit: usize) -> Self {
         Self {
-            nodes: std::iter::repeat_with(load).take(nodes).collect(),
+            nodes: BTreeMap::new(),
+            slots,
             waiting: VecDeque::new(),
             limit,
             next_ticket: 0,
@@ -93,9 +106,37 @@ impl Schedule {
         }
     }
 
+    /// Takes a node in; it gets nothing before its first health check.
+    pub(super) fn enter(&mut self, node: NodeId, weight: Weight) {
+        let load = Load {
+            in_flight: 0,
+            weight,
+            leaving: false,
+            live: false,
+            barred: false,
+            models: HashMap::new(),
+        };
+        self.nodes.insert(node, load);
+    }
+
+    /// Changes the share of a node. Call [`Self::settle`] afterwards.
+    pub(super) fn weigh(&mut self, node: NodeId, weight: Weight) {
+        if let Some(load) = self.nodes.get_mut(&node) {
+            load.weight = weight;
+        }
+    }
+
+    /// Takes a node out: it finishes what it has. Call [`Self::settle`] afterwards.
+    pub(super) fn leave(&mut self, node: NodeId) {
+        if let Some(load) = self.nodes.get_mut(&node) {
+            load.leaving = true;
+            self.forget_if_done(node);
+        }
+    }
+
     /// Records what a health check found.
     pub(super) fn observe(&mut self, node: NodeId, live: bool, models: HashMap<String, bool>) {
-        if let Some(load) = self.nodes.get_mut(node) {
+        if let Some(load) = self.nodes.get_mut(&node) {
             load.live = live;
             load.models = models;
         }
@@ -105,7 +146,7 @@ impl Schedule {
     pub(super) fn warmed(&mut self, node: NodeId, model: &str) {
         let loaded = self
             .nodes
-            .get_mut(node)
+            .get_mut(&node)
             .and_then(|load| load.models.get_mut(model));
         if let Some(loaded) = loaded {
             *loaded = true;
@@ -114,7 +155,7 @@ impl Schedule {
 
     /// Records whether the breaker of a node keeps requests out.
     pub(super) fn bar(&mut self, node: NodeId, barred: bool) {
-        if let Some(load) = self.nodes.get_mut(node) {
+        if let Some(load) = self.nodes.get_mut(&node) {
             load.barred = barred;
         }
     }
@@ -139,8 +180,16 @@ impl Schedule {
 
     /// Gives a slot back. Call [`Self::settle`] afterwards.
     pub(super) fn release(&mut self, node: NodeId) {
-        if let Some(load) = self.nodes.get_mut(node) {
+        if let Some(load) = self.nodes.get_mut(&node) {
             load.in_flight = load.in_flight.saturating_sub(1);
+            self.forget_if_done(node);
+        }
+    }
+
+    fn forget_if_done(&mut self, node: NodeId) {
+        let done = |load: &Load| load.leaving && load.in_flight == 0;
+        if self.nodes.get(&node).is_some_and(done) {
+            self.nodes.remove(&node);
         }
     }
 
@@ -170,22 +219,19 @@ impl Schedule {
     }
 
     pub(super) fn in_flight(&self, node: NodeId) -> usize {
-        self.nodes.get(node).map_or(0, |load| load.in_flight)
+        self.nodes.get(&node).map_or(0, |load| load.in_flight)
     }
 
     /// Slots of all nodes that take requests.
     pub(super) fn usable_slots(&self) -> usize {
-        self.nodes
-            .iter()
-            .filter(|load| load.live && !load.barred)
-            .map(|load| load.slots)
-            .sum()
+        let usable = self.nodes.values().filter(|load| load.is_usable());
+        usable.count() * self.slots
     }
 
     fn candidates<'a>(&'a self, want: &'a Want) -> impl Iterator<Item = (NodeId, &'a Load)> {
         self.nodes
             .iter()
-            .enumerate()
+            .map(|(id, load)| (*id, load))
             .filter(|(id, load)| load.could_serve(&want.model) && !want.tried.contains(id))
     }
 
@@ -194,25 +240,20 @@ impl Schedule {
     }
 
     /// Prefers a node that has the model in memory, for loading costs seconds; then the least
-    /// loaded.
+    /// loaded for its weight.
     fn pick(&self, want: &Want) -> Option<NodeId> {
-        let count = self.nodes.len();
         self.candidates(want)
-            .filter(|(_, load)| load.in_flight < load.slots)
+            .filter(|(_, load)| load.in_flight < self.slots)
             .min_by_key(|(id, load)| {
                 let loaded = load.models.get(&*want.model) == Some(&true);
-                (
-                    Reverse(loaded),
-                    load.in_flight,
-                    (id + count - self.turn % count) % count,
-                )
+                (Reverse(loaded), load.busyness(), *id < self.turn, *id)
             })
             .map(|(id, _)| id)
     }
 
     fn take(&mut self, node: NodeId) {
         self.turn = node + 1;
-        if let Some(load) = self.nodes.get_mut(node) {
+        if let Some(load) = self.nodes.get_mut(&node) {
             load.in_flight += 1;
         }
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod breaker;
+mod registered;
 mod sharing;
 
 use std::{sync::Arc, time::Duration};

@@ -8,7 +8,8 @@ const WAIT: Duration = Duration::from_secs(30);
 
 fn admission(slots: usize, limit: usize) -> (Admission, Breaker) {
     let breaker = Breakers::new().get("ollama:test");
-    let admission = Admission::new(vec![breaker.clone()], slots, limit, WAIT);
+    let admission = Admission::new(slots, limit, WAIT);
+    admission.enter(0, 1, breaker.clone());
     admission.observe(0, true, [("a".to_owned(), true)].into());
     (admission, breaker)
 }

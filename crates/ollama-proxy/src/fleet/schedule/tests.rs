@@ -17,7 +17,9 @@ fn models(names: &[(&str, bool)]) -> HashMap<String, bool> {
 }
 
 fn two_nodes(slots: usize, limit: usize) -> Schedule {
-    let mut schedule = Schedule::new(2, slots, limit);
+    let mut schedule = Schedule::new(slots, limit);
+    schedule.enter(0, 1);
+    schedule.enter(1, 1);
     schedule.observe(0, true, models(&[("a", true)]));
     schedule.observe(1, true, models(&[("a", true), ("b", false)]));
     schedule
@@ -35,7 +37,9 @@ fn the_least_loaded_node_is_taken_and_equal_ones_share() {
 
 #[test]
 fn a_node_with_the_model_in_memory_goes_before_an_idle_one() {
-    let mut schedule = Schedule::new(2, 2, 8);
+    let mut schedule = Schedule::new(2, 8);
+    schedule.enter(0, 1);
+    schedule.enter(1, 1);
     schedule.observe(0, true, models(&[("a", false)]));
     schedule.observe(1, true, models(&[("a", true)]));
     let picks: Vec<_> = (0..3).map(|_| schedule.offer(want("a"))).collect();
@@ -99,6 +103,40 @@ fn a_request_does_not_return_to_a_node_that_failed_it() {
     );
 }
 
+#[test]
+fn olp_05_a_node_gets_its_share_by_weight() {
+    let mut schedule = two_nodes(12, 0);
+    schedule.weigh(1, 3);
+    let mut picked = [0, 0];
+    for _ in 0..12 {
+        let Offer::Granted(node) = schedule.offer(want("a")) else {
+            panic!("there are slots");
+        };
+        picked[node] += 1;
+    }
+    assert_eq!(picked, [3, 9]);
+}
+
+#[test]
+fn olp_05_a_node_of_weight_0_or_taken_out_finishes_what_it_has() {
+    let mut schedule = two_nodes(2, 8);
+    assert_eq!(schedule.offer(want("b")), Offer::Granted(1));
+    schedule.weigh(1, 0);
+    assert_eq!(schedule.offer(want("b")), Offer::Nowhere);
+    assert_eq!(schedule.in_flight(1), 1);
+    schedule.weigh(1, 1);
+    assert_eq!(schedule.offer(want("b")), Offer::Granted(1));
+    assert_eq!(schedule.offer(want("b")), Offer::Queued(0));
+    schedule.leave(1);
+    assert_eq!(schedule.settle(), [Decision::Nowhere(0)]);
+    assert_eq!(schedule.in_flight(1), 2);
+    schedule.release(1);
+    schedule.release(1);
+    schedule.observe(1, true, models(&[("b", true)]));
+    assert_eq!(schedule.offer(want("b")), Offer::Nowhere, "it is gone");
+    assert_eq!(schedule.offer(want("a")), Offer::Granted(0));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Offer { model: bool, tried: Option<bool> },
@@ -106,6 +144,7 @@ enum Step {
     Withdraw(usize),
     Observe { node: usize, live: bool },
     Bar { node: usize, barred: bool },
+    Weigh { node: usize, weight: Weight },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -116,6 +155,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Withdraw),
         1 => (0..2_usize, any::<bool>()).prop_map(|(node, live)| Step::Observe { node, live }),
         1 => (0..2_usize, any::<bool>()).prop_map(|(node, barred)| Step::Bar { node, barred }),
+        1 => (0..2_usize, 0..3_u16).prop_map(|(node, weight)| Step::Weigh { node, weight }),
     ]
 }
 
@@ -151,6 +191,7 @@ proptest! {
                     schedule.observe(node, live, known);
                 }
                 Step::Bar { node, barred } => schedule.bar(node, barred),
+                Step::Weigh { node, weight } => schedule.weigh(node, weight),
                 Step::Release(_) | Step::Withdraw(_) => {}
             }
             for decision in schedule.settle() {
