@@ -3,8 +3,10 @@
 //! itself, so that one without a limit lasts until somebody stops it.
 
 mod gguf;
+mod vocabulary;
 
 use gguf::{FLOAT32, INT32, STRING, array, float, string, uint};
+use vocabulary::{BEGIN, END, UNKNOWN, vocabulary};
 
 /// Numbers that stand for one token.
 const WIDTH: usize = 64;
@@ -14,20 +16,8 @@ const LAYERS: usize = 2;
 const HEADS: usize = 4;
 /// Tokens that the model can look back on. Ollama ends an answer after ten times as many.
 const CONTEXT: usize = 4096;
-/// The token that ends an answer.
-const END: usize = 2;
 /// Spread of the weights around 0; small enough for numbers to stay finite through the layers.
 const SPREAD: f32 = 0.08;
-/// Whole words, so that some answers look like words; the bytes cover everything else.
-const WORDS: [&str; 12] = [
-    "▁hello", "▁the", "▁a", "▁sky", "▁is", "▁blue", "▁and", "▁of", "▁to", "▁in", "▁one", "▁two",
-];
-
-/// Kinds of tokens, as ggml numbers them.
-const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const BYTE: i32 = 6;
 
 /// Returns the file; the same bytes every time.
 pub(super) fn gguf() -> Vec<u8> {
@@ -43,15 +33,6 @@ pub(super) fn gguf() -> Vec<u8> {
             noise.next() * SPREAD
         }
     })
-}
-
-/// Tokens with their kinds: the three that every model of this family has, all bytes, some words.
-fn vocabulary() -> Vec<(String, i32)> {
-    let special = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)];
-    let special = special.map(|(text, kind)| (text.to_owned(), kind));
-    let bytes = (0..=u8::MAX).map(|byte| (format!("<0x{byte:02X}>"), BYTE));
-    let words = WORDS.map(|word| (word.to_owned(), NORMAL));
-    special.into_iter().chain(bytes).chain(words).collect()
 }
 
 /// Names and shapes of the tensors, the fastest running extent first.
@@ -104,8 +85,8 @@ fn values(vocabulary: &[(String, i32)]) -> Vec<(&'static str, Vec<u8>)> {
         ("tokenizer.ggml.tokens", array(STRING, strings)),
         ("tokenizer.ggml.scores", array(FLOAT32, scores)),
         ("tokenizer.ggml.token_type", array(INT32, kinds)),
-        ("tokenizer.ggml.unknown_token_id", uint(0)),
-        ("tokenizer.ggml.bos_token_id", uint(1)),
+        ("tokenizer.ggml.unknown_token_id", uint(UNKNOWN)),
+        ("tokenizer.ggml.bos_token_id", uint(BEGIN)),
         ("tokenizer.ggml.eos_token_id", uint(END)),
     ]
 }
