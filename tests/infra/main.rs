@@ -8,6 +8,7 @@ mod breakers;
 mod consul;
 mod crash;
 mod nodes;
+mod own_ollama;
 mod pages;
 mod platform;
 mod replicas;

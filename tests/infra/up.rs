@@ -14,23 +14,27 @@ use system_tests::{Client, program::program};
 use crate::platform::within;
 
 /// A platform of this test alone; stopped when dropped.
-struct Up<'a> {
-    data: &'a Path,
-    node: String,
+pub(crate) struct Up<'a> {
+    pub(crate) data: &'a Path,
+    /// The model node that it is told of.
+    pub(crate) node: Option<String>,
 }
 
 impl Up<'_> {
-    fn run(&self, arguments: &[&str]) -> Output {
-        let output = Command::new(program())
-            .args(arguments)
-            .arg("--data")
-            .arg(self.data)
-            .env("OLLAMA_URLS", &self.node)
-            .output();
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program());
+        command.args(arguments).arg("--data").arg(self.data);
+        for name in ["OLLAMA_URLS", "OLLAMA_HOST"] {
+            command.env_remove(name);
+        }
+        if let Some(node) = &self.node {
+            command.env("OLLAMA_URLS", node);
+        }
+        let output = command.output();
         output.expect("the program runs")
     }
 
-    fn start(&self) -> (Description, String) {
+    pub(crate) fn start(&self) -> (Description, String) {
         let output = self.run(&["up", "--free-ports"]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
@@ -50,7 +54,7 @@ impl Drop for Up<'_> {
 }
 
 /// Lists what is left of a platform: its processes, and ports that somebody listens on.
-fn left(description: &Description) -> Vec<String> {
+pub(crate) fn left(description: &Description) -> Vec<String> {
     let servers = description.servers.as_ref().expect("servers");
     let port = |url: &str| {
         url.rsplit(':')
@@ -100,7 +104,7 @@ async fn up_prints_where_everything_is_and_down_leaves_nothing() {
     let node = FakeNode::start(Script::new(["tinyllama:latest"])).await;
     let up = Up {
         data: folder.path(),
-        node: node.url(),
+        node: Some(node.url()),
     };
     let (description, said) = tokio::task::block_in_place(|| up.start());
     for shown in [
@@ -143,7 +147,7 @@ async fn up_prints_where_everything_is_and_down_leaves_nothing() {
     );
 }
 
-fn open_to_servers(folder: &Path) {
+pub(crate) fn open_to_servers(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
 
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).expect("its mode");

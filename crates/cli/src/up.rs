@@ -9,6 +9,7 @@ mod down;
 mod keeper;
 mod launch;
 mod logs;
+mod nodes;
 mod plan;
 mod ports;
 mod registry;

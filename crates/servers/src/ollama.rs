@@ -122,6 +122,11 @@ impl Ollama {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Returns the folder that really holds its models and its log.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.pid()

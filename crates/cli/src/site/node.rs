@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use sutazai_mesh::http::HttpClient;
 use sutazai_runtime::config::Source;
 
@@ -55,6 +56,22 @@ impl Fleet {
         &self.urls
     }
 
+    /// Says whether the environment names nodes.
+    pub(crate) fn is_named(source: &Source) -> bool {
+        !configured(source).is_empty()
+    }
+
+    /// Puts a node before the others; where it has a model, the demo node leaves.
+    pub(crate) async fn lead(&mut self, url: String) {
+        if has_model(&url).await
+            && let Some(demo) = self.demo.take()
+        {
+            self.urls.retain(|other| *other != demo.url());
+            demo.stop().await;
+        }
+        self.urls.insert(0, url);
+    }
+
     /// Says whether the demo node stands in for a model.
     pub fn is_demo(&self) -> bool {
         self.demo.is_some()
@@ -106,16 +123,28 @@ fn base_url(text: &str) -> String {
 }
 
 async fn answers(url: &str) -> bool {
-    let Ok(client) = HttpClient::ollama(PATIENCE) else {
-        return false;
-    };
+    ask(url, "/api/version").await.is_some()
+}
+
+async fn has_model(url: &str) -> bool {
+    let list = ask(url, "/api/tags").await;
+    list.is_some_and(|list| {
+        list["models"]
+            .as_array()
+            .is_some_and(|models| !models.is_empty())
+    })
+}
+
+/// Returns what a node answers; null when that is no JSON, nothing when it does not answer well.
+async fn ask(url: &str, path: &str) -> Option<Value> {
+    let client = HttpClient::ollama(PATIENCE).ok()?;
     let request = client
-        .request(http::Method::GET, format!("{url}/api/version"))
+        .request(http::Method::GET, format!("{url}{path}"))
         .timeout(PATIENCE);
-    client
-        .send(request)
-        .await
-        .is_ok_and(|answer| answer.status().is_success())
+    let answer = client.send(request).await.ok()?;
+    let answer = answer.error_for_status().ok()?;
+    let text = answer.text().await.ok()?;
+    Some(serde_json::from_str(&text).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -131,6 +160,27 @@ mod tests {
             ("http://gpu-2:11434/", "http://gpu-2:11434"),
         ] {
             assert_eq!(base_url(given), wanted);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_demo_node_stays_until_the_first_node_has_a_model() {
+        use sutazai_testkit::ollama::{FakeNode, Script};
+
+        for (models, stays) in [(vec![], true), (vec!["tinyllama:latest"], false)] {
+            let demo = DemoNode::start().await.unwrap();
+            let demo_url = demo.url();
+            let mut fleet = Fleet {
+                urls: vec![demo_url.clone()],
+                demo: Some(demo),
+            };
+            let node = FakeNode::start(Script::new(models)).await;
+            fleet.lead(node.url()).await;
+            assert_eq!(fleet.urls()[0], node.url());
+            assert_eq!(fleet.urls().contains(&demo_url), stays);
+            assert_eq!(fleet.is_demo(), stays);
+            assert_eq!(answers(&demo_url).await, stays);
+            fleet.stop().await;
         }
     }
 

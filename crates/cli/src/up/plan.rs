@@ -8,8 +8,10 @@ use std::{
 use sutazai_proto::status::chain;
 use sutazai_servers::{
     consul::{self, Consul},
+    ollama::{self, Ollama},
     postgres::{self, Postgres},
     process::{self, Process},
+    programs::ProgramError,
     rabbitmq::{self, RabbitMq},
     redis::{self, Redis},
 };
@@ -23,6 +25,7 @@ pub(super) enum Plan {
     Redis(redis::Options),
     RabbitMq(rabbitmq::Options),
     Consul(consul::Options),
+    Ollama(ollama::Options),
     Service(process::Options),
 }
 
@@ -41,6 +44,12 @@ pub enum StartError {
     /// Consul.
     #[error(transparent)]
     Consul(#[from] consul::StartError),
+    /// Ollama.
+    #[error(transparent)]
+    Ollama(#[from] ollama::StartError),
+    /// A program that is named and not there.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// A service.
     #[error("can not run the service")]
     Service(#[from] io::Error),
@@ -53,6 +62,7 @@ pub(super) enum Running {
     Redis(Box<Redis>),
     RabbitMq(Box<RabbitMq>),
     Consul(Box<Consul>),
+    Ollama(Box<Ollama>),
     Service(Process),
 }
 
@@ -107,6 +117,7 @@ impl Plan {
             Self::Redis(options) => Running::Redis(Box::new(Redis::start(options).await?)),
             Self::RabbitMq(options) => Running::RabbitMq(Box::new(RabbitMq::start(options).await?)),
             Self::Consul(options) => Running::Consul(Box::new(Consul::start(options).await?)),
+            Self::Ollama(options) => Running::Ollama(Box::new(Ollama::start(options).await?)),
             Self::Service(options) => Running::Service(Process::start(&options).await?),
         })
     }
@@ -119,6 +130,7 @@ impl Running {
             Self::Redis(server) => server.pid(),
             Self::RabbitMq(server) => server.pid(),
             Self::Consul(server) => server.pid(),
+            Self::Ollama(server) => server.pid(),
             Self::Service(process) => process.pid(),
         }
     }
@@ -131,6 +143,7 @@ impl Running {
             Self::Redis(server) => beside(server.data()),
             Self::RabbitMq(server) => server.data().join("log/rabbitmq.log"),
             Self::Consul(server) => server.options().data.join("consul.log"),
+            Self::Ollama(server) => server.data().join("log"),
             Self::Service(_) => return None,
         })
     }
@@ -147,6 +160,7 @@ impl Running {
             Self::Redis(server) => server.ended().await,
             Self::RabbitMq(server) => server.ended().await,
             Self::Consul(server) => server.ended().await,
+            Self::Ollama(server) => server.ended().await,
             Self::Service(process) => process.ended().await,
         }
     }
@@ -157,6 +171,7 @@ impl Running {
             Self::Redis(server) => server.stop().await,
             Self::RabbitMq(server) => server.stop().await,
             Self::Consul(server) => server.stop().await,
+            Self::Ollama(server) => server.stop().await,
             Self::Service(process) => process.stop().await,
         }
     }

@@ -28,6 +28,7 @@ pub(super) struct Ports {
     pub(super) management: u16,
     backend: u16,
     ollama_proxy: u16,
+    ollama: u16,
     /// Whether replicas have documented ports too.
     documented: bool,
 }
@@ -46,6 +47,7 @@ impl Ports {
             management: 10008,
             backend: 10010,
             ollama_proxy: 10011,
+            ollama: 10104,
             documented: true,
         };
         let servers = [
@@ -60,11 +62,7 @@ impl Ports {
                 .map(|door| (door.as_str(), ports.of(door, replica)))
         });
         for (what, port) in servers.into_iter().chain(doors) {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| Error::PortTaken {
-                what,
-                port,
-                source,
-            })?;
+            must_be_free(what, port)?;
         }
         Ok(ports)
     }
@@ -82,6 +80,7 @@ impl Ports {
             management,
             backend,
             ollama_proxy,
+            ollama,
         ] = quiet()?;
         Ok(Self {
             postgres,
@@ -91,8 +90,18 @@ impl Ports {
             management,
             backend,
             ollama_proxy,
+            ollama,
             documented: false,
         })
+    }
+
+    /// Returns the port of the Ollama that a platform without a model node starts.
+    ///
+    /// # Errors
+    /// Somebody else listens there.
+    pub(super) fn ollama(&self) -> Result<u16, Error> {
+        must_be_free("ollama", self.ollama)?;
+        Ok(self.ollama)
     }
 
     /// Returns the base URL of the first instance of a door.
@@ -114,6 +123,12 @@ impl Ports {
             (_, false) => 0,
         }
     }
+}
+
+fn must_be_free(what: &'static str, port: u16) -> Result<(), Error> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let taken = |source| Error::PortTaken { what, port, source };
+    bound.map(drop).map_err(taken)
 }
 
 /// Finds free ports below those that the kernel gives to outgoing connections: such a one may be in

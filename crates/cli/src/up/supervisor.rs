@@ -8,7 +8,7 @@ use std::{
 };
 
 use sutazai_mesh::{catalog::ServiceName, registry::Registry};
-use sutazai_runtime::{config::Source, lifecycle, lifecycle::Shutdown};
+use sutazai_runtime::{lifecycle, lifecycle::Shutdown};
 use sutazai_telemetry::Format;
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -18,6 +18,7 @@ use super::{
     board::Board,
     keeper::Keeper,
     logs,
+    nodes::Nodes,
     plan::{Fresh, Running, start_all, stop_all},
     ports::Ports,
     registry,
@@ -117,13 +118,18 @@ impl Platform {
 
         let step = screen.step("servers");
         let servers = Servers::plan(&folder, &ports)?;
-        let running = servers.start().await?;
-        for (name, _, running) in &running {
-            link_log(&logs, name, running);
-        }
+        let mut running = servers.start().await?;
         step.done("postgres, redis, rabbitmq, consul");
-
-        let started = start_services(args, &folder, &ports, &servers, &running, screen).await;
+        let started = match Nodes::find(&folder, &ports, screen).await {
+            Ok(Nodes { fleet, own }) => {
+                running.extend(own);
+                for (name, _, running) in &running {
+                    link_log(&logs, name, running);
+                }
+                start_services(args, &folder, &ports, &servers, &running, fleet, screen).await
+            }
+            Err(error) => Err(error),
+        };
         let started = match started {
             Ok(started) => started,
             Err(error) => {
@@ -192,13 +198,14 @@ impl Platform {
     }
 }
 
-/// Prepares the database, finds the model nodes, and starts the services.
+/// Prepares the database and starts the services.
 async fn start_services(
     args: &SuperviseArgs,
     folder: &Folder,
     ports: &Ports,
     servers: &Servers,
     running: &[Fresh<&'static str>],
+    fleet: Fleet,
     screen: &Screen,
 ) -> Result<Started, Error> {
     let postgres = running.iter().find_map(|(.., running)| match running {
@@ -210,11 +217,6 @@ async fn start_services(
     let secrets = Secrets::ensure(folder)?;
     let roles = Roles::prepare(folder, postgres).await?;
     step.done("of this version");
-
-    let step = screen.step("model node");
-    let fleet = Fleet::find(&Source::process()).await?;
-    step.done(&fleet.urls().join(", "));
-    fleet.note_demo(screen);
 
     let step = screen.step("services");
     let mut description = Description::new(folder, &secrets, postgres, &fleet);
