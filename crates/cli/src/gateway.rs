@@ -16,7 +16,7 @@ use sutazai_mesh::http::{self, HttpClient};
 use sutazai_resilience::Breakers;
 
 use crate::{
-    args::{GatewayAction, KongArgs},
+    args::{GatewayAction, KongArgs, SiteArgs},
     screen::{Mark, Screen},
 };
 use admin::Admin;
@@ -95,13 +95,7 @@ pub async fn command(action: GatewayAction, screen: &Screen) -> Result<ExitCode,
             screen.line(kong::declaration(&site).to_yaml()?.trim_end());
         }
         GatewayAction::Render { keys: true, site } => {
-            let path = site.data.join(FILE);
-            let text = site::declaration(&site)?.to_yaml()?;
-            let written = fs::create_dir_all(&site.data).and_then(|()| fs::write(&path, text));
-            written.map_err(|source| Error::Write {
-                path: path.clone(),
-                source,
-            })?;
+            let path = render(&site)?;
             say(screen, "rendered", &format!("wrote {}", path.display()));
         }
         GatewayAction::Check { file, conf } => {
@@ -123,6 +117,20 @@ pub async fn command(action: GatewayAction, screen: &Screen) -> Result<ExitCode,
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the configuration of this machine into its state folder, and returns the file.
+///
+/// # Errors
+/// The keys can not be read, or the file not be written.
+pub(crate) fn render(site: &SiteArgs) -> Result<PathBuf, Error> {
+    let path = site.data.join(FILE);
+    let text = site::declaration(site)?.to_yaml()?;
+    let written = fs::create_dir_all(&site.data).and_then(|()| fs::write(&path, text));
+    match written {
+        Ok(()) => Ok(path),
+        Err(source) => Err(Error::Write { path, source }),
+    }
 }
 
 fn admin_of(args: &KongArgs) -> Result<Admin, Error> {

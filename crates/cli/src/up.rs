@@ -6,6 +6,7 @@
 mod board;
 mod card;
 mod down;
+mod gateway;
 mod keeper;
 mod launch;
 mod logs;
@@ -22,7 +23,7 @@ use std::{io, path::PathBuf};
 use sutazai_mesh::registry::consul;
 use sutazai_proto::status::chain;
 
-use crate::site;
+use crate::{gateway::Error as GatewayError, site};
 
 pub use down::command as down;
 pub use launch::command as up;
@@ -74,6 +75,9 @@ pub enum Error {
         /// The end of it.
         tail: String,
     },
+    /// The configuration of the gateway can not be rendered.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// Services did not take work in time.
     #[error("not ready after {seconds} s: {waiting}; their logs are in {logs}")]
     Late {

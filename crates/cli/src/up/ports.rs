@@ -29,6 +29,8 @@ pub(super) struct Ports {
     backend: u16,
     ollama_proxy: u16,
     ollama: u16,
+    pub(super) kong: u16,
+    kong_admin: u16,
     /// Whether replicas have documented ports too.
     documented: bool,
 }
@@ -48,6 +50,8 @@ impl Ports {
             backend: 10010,
             ollama_proxy: 10011,
             ollama: 10104,
+            kong: 10005,
+            kong_admin: 10015,
             documented: true,
         };
         let servers = [
@@ -81,6 +85,8 @@ impl Ports {
             backend,
             ollama_proxy,
             ollama,
+            kong,
+            kong_admin,
         ] = quiet()?;
         Ok(Self {
             postgres,
@@ -91,6 +97,8 @@ impl Ports {
             backend,
             ollama_proxy,
             ollama,
+            kong,
+            kong_admin,
             documented: false,
         })
     }
@@ -102,6 +110,16 @@ impl Ports {
     pub(super) fn ollama(&self) -> Result<u16, Error> {
         must_be_free("ollama", self.ollama)?;
         Ok(self.ollama)
+    }
+
+    /// Returns the ports of Kong: for clients, and for whoever operates it.
+    ///
+    /// # Errors
+    /// Somebody else listens on one of them.
+    pub(super) fn kong(&self) -> Result<(u16, u16), Error> {
+        must_be_free("kong", self.kong)?;
+        must_be_free("kong's admin API", self.kong_admin)?;
+        Ok((self.kong, self.kong_admin))
     }
 
     /// Returns the base URL of the first instance of a door.

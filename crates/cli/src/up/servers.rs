@@ -21,6 +21,8 @@ const RABBITMQ_USER: &str = "sutazai";
 pub(super) struct Servers {
     pub(super) plans: [(&'static str, Plan); 4],
     pub(super) description: description::Servers,
+    /// Port of Consul's DNS.
+    pub(super) dns: u16,
     /// File with the URL of the broker.
     pub(super) amqp_url_file: PathBuf,
     /// File with the URL of the cache.
@@ -107,6 +109,7 @@ impl Servers {
                 redis_password_file,
                 logs: folder.path(super::LOGS),
             },
+            dns,
             amqp_url_file,
             redis_url_file,
         })

@@ -8,6 +8,7 @@ use std::{
 };
 
 use sutazai_mesh::{catalog::ServiceName, registry::Registry};
+use sutazai_proto::status::chain;
 use sutazai_runtime::{lifecycle, lifecycle::Shutdown};
 use sutazai_telemetry::Format;
 use tokio::task::JoinHandle;
@@ -16,6 +17,7 @@ use tracing::info;
 use super::{
     Error, LOGS,
     board::Board,
+    gateway,
     keeper::Keeper,
     logs,
     nodes::Nodes,
@@ -91,6 +93,7 @@ struct Platform {
     board: Board,
     services: Vec<(ServiceName, Keeper)>,
     servers: Vec<Keeper>,
+    gateway: Option<Keeper>,
     background: Vec<JoinHandle<()>>,
     fleet: Fleet,
     // Last: the folder stays locked until all else is gone.
@@ -102,6 +105,7 @@ struct Started {
     board: Board,
     registry: Arc<dyn Registry>,
     services: Vec<Fresh<Instance>>,
+    gateway: Option<Fresh<&'static str>>,
     fleet: Fleet,
 }
 
@@ -152,6 +156,7 @@ impl Platform {
             board,
             registry,
             services,
+            gateway,
             fleet,
         } = started;
         let keep = |name: String, plan, running| Keeper::new(name, plan, running, board.clone());
@@ -160,10 +165,9 @@ impl Platform {
             (service, keep(name, plan, running))
         });
         let services = services.collect();
-        let servers = servers
-            .into_iter()
-            .map(|(name, plan, running)| keep(name.to_owned(), plan, running));
-        let servers = servers.collect();
+        let keep = |(name, plan, running): Fresh<&str>| keep(name.to_owned(), plan, running);
+        let servers = servers.into_iter().map(&keep).collect();
+        let gateway = gateway.map(keep);
         board.locate(&*registry);
         let background = vec![
             tokio::spawn(board.clone().follow(registry)),
@@ -173,6 +177,7 @@ impl Platform {
             board,
             services,
             servers,
+            gateway,
             background,
             fleet,
             folder,
@@ -183,6 +188,9 @@ impl Platform {
     async fn stop(mut self) {
         for task in &self.background {
             task.abort();
+        }
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop().await;
         }
         for group in STOPS {
             let members = self
@@ -241,23 +249,44 @@ async fn start_services(
         return Err(error);
     }
     step.done(&format!("{} processes take work", fresh.len()));
-    screen.note(gateway());
+    let gateway = start_gateway(folder, ports, servers, screen).await;
     Ok(Started {
         board: Board::new(description, folder.path(UP)),
         registry,
         services: fresh,
+        gateway,
         fleet,
     })
 }
 
-/// Says what becomes of the gateway, which stands in front of the platform and is no part of it.
-fn gateway() -> &'static str {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|folder| folder.join("kong").is_file());
-    if found {
-        "a kong is on the PATH: kong/README.md says how it is put in front of this platform"
-    } else {
-        "not run: no kong is on the PATH, so clients use the doors of the services themselves"
+/// Starts the gateway where its program is. It stands in front of the platform and is no part of it:
+/// without one, clients use the doors themselves.
+async fn start_gateway(
+    folder: &Folder,
+    ports: &Ports,
+    servers: &Servers,
+    screen: &Screen,
+) -> Option<Fresh<&'static str>> {
+    let doors = "clients use the doors of the services themselves";
+    let Some(programs) = gateway::Programs::find() else {
+        screen.note(&format!("not run: no kong is on the PATH, so {doors}"));
+        return None;
+    };
+    let site = gateway::Site {
+        data: &folder.path(""),
+        logs: &servers.description.logs,
+        ports,
+        dns: servers.dns,
+    };
+    match site.start(&programs).await {
+        Ok(gateway) => {
+            screen.note(&format!("kong listens at http://127.0.0.1:{}", ports.kong));
+            Some(gateway)
+        }
+        Err(error) => {
+            screen.note(&format!("{}; {doors}", chain(&error)));
+            None
+        }
     }
 }
 
