@@ -2,6 +2,7 @@
 
 mod connect;
 mod settings;
+mod share;
 
 use std::{
     future::Future,
@@ -21,7 +22,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-pub use self::settings::Settings;
+pub use self::{settings::Settings, share::Share};
 use crate::error::{DatabaseError, is_unreachable};
 
 /// A statement that the server cancels should answer before the work is given up from here.
@@ -89,6 +90,11 @@ impl Database {
     /// Returns the pool, for use inside [`run`](Self::run).
     pub fn pool(&self) -> &PgPool {
         &self.0.pool
+    }
+
+    /// Returns a share of half of the connections.
+    pub fn half(&self) -> Share {
+        Share::half(self.clone())
     }
 
     /// Returns the schema that unqualified names mean.

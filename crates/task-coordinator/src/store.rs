@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrator;
-use sutazai_persistence::postgres::Database;
+use sutazai_persistence::postgres::{Database, Share};
 use sutazai_proto::ids::TaskId;
 
 use crate::retry::RetryPolicy;
@@ -68,6 +68,8 @@ impl Default for Rules {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     db: Database,
+    /// For submissions: however many come, claims, results and heartbeats get through.
+    submissions: Share,
     rules: Rules,
 }
 
@@ -81,7 +83,11 @@ pub(crate) struct View {
 
 impl Store {
     pub(crate) fn new(db: Database, rules: Rules) -> Self {
-        Self { db, rules }
+        Self {
+            submissions: db.half(),
+            db,
+            rules,
+        }
     }
 
     pub(crate) fn rules(&self) -> &Rules {

@@ -49,7 +49,7 @@ impl Store {
     /// Stores a task. Nothing is stored unless the answer is [`Submitted::Made`], but where the end
     /// of a task that an earlier request made is to be told.
     pub(crate) async fn submit(&self, submission: &Submission) -> Result<Submitted, DatabaseError> {
-        self.db
+        self.submissions
             .run("task.create", self.try_submit(submission))
             .await
     }

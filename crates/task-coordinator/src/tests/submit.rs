@@ -31,6 +31,31 @@ async fn r2_fifty_requests_with_one_key_make_one_task() {
     assert_eq!(bench.count("select count(*) from task_events").await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r1_submissions_that_wait_keep_no_worker_waiting() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("w", 1).await;
+    let mut lock = bench.db.pool().begin().await.unwrap();
+    sqlx::query("lock table tasks in exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    // More than there are connections.
+    let submissions = (0..40).map(|_| bench.tasks.submit(submission()));
+    let submissions = async { join_all(submissions).await };
+    let work = async {
+        while bench.db.pool_stats().waiters == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..10 {
+            bench.report(&worker, 1).await;
+        }
+        lock.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(submissions, work);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
+
 #[tokio::test]
 async fn r2_a_key_belongs_to_one_body_one_subject_and_one_tenant() {
     let bench = Bench::start().await;
