@@ -8,6 +8,7 @@
 )]
 
 pub mod oracle;
+pub mod platform;
 
 mod client;
 mod history;

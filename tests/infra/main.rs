@@ -1,6 +1,6 @@
 //! The services as processes of their own over real RabbitMQ, Consul, Redis and Postgres.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::expect_used, reason = "a test may panic")]
 
 mod addresses;
 mod binaries;
