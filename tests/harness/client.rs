@@ -121,6 +121,15 @@ impl Client {
         }
     }
 
+    /// Returns the same client at another door.
+    #[must_use]
+    pub fn at(&self, base: &str) -> Self {
+        Self {
+            base: base.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the credential.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()

@@ -1,0 +1,179 @@
+//! Submissions at a constant rate, with a record of what each was told.
+
+use std::{path::PathBuf, time::Duration};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sutazai_cli::site::Description;
+use sutazai_resilience::Backoff;
+use system_tests::{
+    Client,
+    oracle::{Sent, Told},
+    platform::Platform,
+};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, interval},
+};
+
+/// Longest time for one try; what takes longer has an unknown end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often one key is sent before its sender gives up.
+const TRIES: u32 = 60;
+/// Pauses between two tries: who waits makes nothing worse.
+const PAUSE: Backoff = Backoff {
+    min: Duration::from_millis(500),
+    max: Duration::from_secs(5),
+};
+/// Attempts of a task. Many processes die, and none of that is the task's fault.
+const ATTEMPTS: u32 = 20;
+/// How often the doors are looked up: one moves with its process.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A load that goes on until it is told to end.
+pub(crate) struct Load {
+    stop: watch::Sender<bool>,
+    run: JoinHandle<Vec<Sent>>,
+}
+
+impl Load {
+    /// Begins to submit `rate` tasks a second, whatever the answers are (an open loop).
+    pub(crate) fn begin(platform: &Platform, rate: u32) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let doors = Doors::of(platform);
+        let run = tokio::spawn(run(doors, rate, stopped));
+        Self { stop, run }
+    }
+
+    /// Sends nothing more, waits for the open answers, and returns the record.
+    pub(crate) async fn end(self) -> Vec<Sent> {
+        self.stop.send_replace(true);
+        self.run.await.expect("the load")
+    }
+}
+
+async fn run(mut doors: Doors, rate: u32, mut stopped: watch::Receiver<bool>) -> Vec<Sent> {
+    let mut ticks = interval(Duration::from_secs(1) / rate);
+    let mut open = JoinSet::new();
+    for number in 0.. {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            _ = ticks.tick() => drop(open.spawn(submit(doors.seen(), number))),
+        }
+        doors.look();
+    }
+    // The open ones still need to hear where the doors are.
+    let looking = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            doors.look();
+        }
+    };
+    tokio::select! {
+        sent = open.join_all() => sent,
+        () = looking => Vec::new(),
+    }
+}
+
+/// Sends one key until there is an answer that stands, as a careful client does.
+async fn submit(doors: watch::Receiver<Vec<Client>>, number: usize) -> Sent {
+    let key = format!("key-{number}");
+    let mut told = Told::Refused;
+    for attempt in 1..=TRIES {
+        let door = {
+            let doors = doors.borrow();
+            doors[(number + attempt as usize) % doors.len()].clone()
+        };
+        match ask(&door, &key).await {
+            Ok(id) => {
+                told = Told::Accepted(id);
+                break;
+            }
+            // Once one try may have been stored, a later refusal says nothing about it.
+            Err(Failed::Unknown) => told = Told::Unknown,
+            Err(Failed::Refused) => {}
+        }
+        let pause = PAUSE.delay(attempt, &mut rand::rng());
+        tokio::time::sleep(pause).await;
+    }
+    Sent {
+        key,
+        told,
+        poison: false,
+    }
+}
+
+enum Failed {
+    /// It was not taken over: nobody listened.
+    Refused,
+    /// It may have been taken over.
+    Unknown,
+}
+
+async fn ask(door: &Client, key: &str) -> Result<String, Failed> {
+    let request = door
+        .request(Method::POST, "/api/v1/tasks")
+        .header("Idempotency-Key", key)
+        .json(&json!({
+            "type": "llm.generate",
+            "input": {"prompt": key},
+            "max_attempts": ATTEMPTS,
+        }))
+        .timeout(PATIENCE);
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) if error.is_connect() => return Err(Failed::Refused),
+        Err(_) => return Err(Failed::Unknown),
+    };
+    if answer.status() != StatusCode::ACCEPTED {
+        return Err(Failed::Unknown);
+    }
+    let body: Value = answer.json().await.map_err(|_| Failed::Unknown)?;
+    let id = body["id"].as_str().ok_or(Failed::Unknown)?;
+    Ok(id.to_owned())
+}
+
+/// The doors of the public API, one client for each instance.
+struct Doors {
+    data: PathBuf,
+    client: Client,
+    looked: Instant,
+    known: watch::Sender<Vec<Client>>,
+}
+
+impl Doors {
+    fn of(platform: &Platform) -> Self {
+        let client = platform.admin();
+        let mut doors = Self {
+            data: platform.data().to_owned(),
+            known: watch::Sender::new(vec![client.clone()]),
+            client,
+            looked: Instant::now(),
+        };
+        doors.find();
+        doors
+    }
+
+    fn seen(&self) -> watch::Receiver<Vec<Client>> {
+        self.known.subscribe()
+    }
+
+    fn look(&mut self) {
+        if self.looked.elapsed() > LOOK {
+            self.find();
+        }
+    }
+
+    fn find(&mut self) {
+        self.looked = Instant::now();
+        let description = Description::read(&self.data).expect("the description");
+        let found = description.replicas.get("backend").into_iter().flatten();
+        let found = found.map(|at| self.client.at(&format!("http://{}", at.http)));
+        let found: Vec<Client> = found.collect();
+        // While Consul is away, the doors are where they were.
+        if !found.is_empty() {
+            self.known.send_replace(found);
+        }
+    }
+}
