@@ -77,6 +77,10 @@ async fn r1_kills_under_load_lose_nothing_and_double_nothing() {
         settled.as_secs_f64(),
     );
     assert!(verdict.is_clean(), "SEED={seed} KILLS={kills}\n{verdict}");
+    assert!(
+        settled <= SETTLED_WITHIN,
+        "the last end came after {settled:?}"
+    );
     assert_eq!(strays, 0, "messages that nobody could read");
     let succeeded = evidence
         .tasks
