@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sutazai_cli::doctor::{Report, Row};
+use sutazai_cli::doctor::{Report, Row, State};
 use sutazai_mesh::{
     catalog::ServiceName,
     registry::{Foreign, Instance, Lease, Registry, RegistryError, Watch, memory::MemoryRegistry},
@@ -18,7 +18,7 @@ use system_tests::{Setup, Stage};
 use tokio::sync::watch;
 
 /// Parts in the order of the report.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 15] = [
     ServiceName::Backend.as_str(),
     ServiceName::TaskCoordinator.as_str(),
     ServiceName::AgentOrchestrator.as_str(),
@@ -27,16 +27,20 @@ const PARTS: [&str; 11] = [
     "postgres",
     "broker",
     "registry",
+    "redis",
     "node",
+    "kong",
+    "breakers",
     "token",
     "task",
+    "trace",
 ];
 
 fn red(report: &Report) -> Vec<&Row> {
     report
         .rows
         .iter()
-        .filter(|row| row.ok == Some(false))
+        .filter(|row| row.state == State::Broken)
         .collect()
 }
 
@@ -66,6 +70,15 @@ async fn a_whole_platform_is_green_with_evidence_and_counters() {
             row.part,
             row.evidence
         );
+    }
+    // Nothing is claimed that this process does not have.
+    let row = |part: &str| report.rows.iter().find(|row| row.part == part);
+    for part in ["broker", "registry"] {
+        let evidence = &row(part).expect("the row").evidence;
+        assert!(evidence.starts_with("in this process; "), "{evidence}");
+    }
+    for part in ["redis", "kong"] {
+        assert_eq!(row(part).expect("the row").state, State::NotRun);
     }
     // A second look sees the work of the first one in the counters.
     let report = stage.doctor().await;

@@ -11,7 +11,7 @@ use sutazai_auth::identity::Identity;
 use sutazai_cli::{
     args::DevArgs,
     dev::{Options, Platform},
-    doctor::{self, Report},
+    doctor::{self, Report, kong::Kong},
     screen::Screen,
     site::description::{Description, ServiceAddresses},
 };
@@ -178,7 +178,7 @@ impl Stage {
 
     /// Returns what the doctor sees.
     pub async fn doctor(&self) -> Report {
-        doctor::examine(self.description())
+        doctor::examine(self.description(), &Kong::default())
             .await
             .expect("the operator's key is there")
     }

@@ -7,6 +7,7 @@ mod binaries;
 mod breakers;
 mod consul;
 mod crash;
+mod doctor;
 mod nodes;
 mod own_ollama;
 mod pages;

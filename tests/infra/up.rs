@@ -116,6 +116,9 @@ async fn up_prints_where_everything_is_and_down_leaves_nothing() {
     ] {
         assert!(said.contains(shown), "{shown} is not in: {said}");
     }
+    assert_idle_and_well(&tokio::task::block_in_place(|| {
+        up.run(&["doctor", "--json"])
+    }));
     let chat = Client::with_key_of(&description).chat("hello").await;
     assert_eq!(chat.status, 200, "{}", chat.text);
 
@@ -145,6 +148,29 @@ async fn up_prints_where_everything_is_and_down_leaves_nothing() {
         Description::read(folder.path()).is_err(),
         "something says that a platform runs"
     );
+}
+
+/// Right after the start everything works, and what nobody has used yet is said to be unused: that is no
+/// failure.
+fn assert_idle_and_well(doctor: &Output) {
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.success(), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&said).expect("a report");
+    let state = |part: &str| {
+        let rows = report["rows"].as_array().expect("rows");
+        let row = rows.iter().find(|row| row["part"] == part);
+        row.expect("the row")["state"].clone()
+    };
+    for (part, expected) in [
+        ("postgres", "well"),
+        ("task", "well"),
+        ("backend", "unused"),
+        ("automation-agent", "unused"),
+        ("rabbitmq", "unused"),
+        ("kong", "not_run"),
+    ] {
+        assert_eq!(state(part), expected, "{part}: {said}");
+    }
 }
 
 pub(crate) fn open_to_servers(folder: &Path) {

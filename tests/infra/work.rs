@@ -1,7 +1,6 @@
 //! The main jobs, with every part carrying its share.
 
 use serde_json::{Value, json};
-use sutazai_cli::doctor;
 use system_tests::assert_history;
 
 use crate::platform::{shared, within};
@@ -74,13 +73,4 @@ async fn agt_07_agents_are_connected_to_rabbitmq_and_consume_quorum_queues() {
         (served.count() >= AGENTS.len()).then_some(())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_finds_every_part_at_work() {
-    let platform = shared().await;
-    let report = doctor::examine(&platform.description())
-        .await
-        .expect("the operator's key");
-    assert!(report.is_well(), "{report:#?}");
 }

@@ -75,11 +75,12 @@ impl Config {
         let own = announcement(&*agent);
 
         let builder = Process::builder(NAME, &self.base);
+        let instance = builder.instance_id().clone();
         let links = Links {
             mesh,
             identity: identity.clone(),
             broker: broker.clone(),
-            instance: builder.instance_id().clone(),
+            instance: instance.clone(),
         };
         let worker = Worker::new(agent, links, self.base.drain_grace);
         let process = builder
@@ -88,8 +89,8 @@ impl Config {
             .operator(doors::operator)
             .breakers(breakers)
             .probe(Arc::new(Postgres(database)))
-            .probe(Arc::new(BrokerProbe(broker)))
-            .probe(Arc::new(RegistryProbe(registry.clone(), NAME)))
+            .probe(Arc::new(BrokerProbe(broker, NAME)))
+            .probe(Arc::new(RegistryProbe(registry.clone(), NAME, instance)))
             .background("worker", |stop| worker.run(stop))
             // The way of every agent, less the network: this service owns the table.
             .on_ready("announce", move || {

@@ -52,19 +52,24 @@ impl Config {
         let agent: Arc<dyn Agent> = Arc::new(Planner::new(models, self.policy, self.slots));
 
         let builder = Process::builder(NAME, &self.base);
+        let instance = builder.instance_id().clone();
         let links = Links {
             mesh: mesh.clone(),
             identity: identity.clone(),
             broker: parts.broker.clone(),
-            instance: builder.instance_id().clone(),
+            instance: instance.clone(),
         };
         let request = announcement(&*agent);
         let worker = Worker::new(agent, links, self.base.drain_grace);
         let process = builder
             .guard(grpc::guard(identity.clone()))
             .operator(grpc::operator)
-            .probe(Arc::new(BrokerProbe(parts.broker)))
-            .probe(Arc::new(RegistryProbe(parts.registry.clone(), NAME)))
+            .probe(Arc::new(BrokerProbe(parts.broker, NAME)))
+            .probe(Arc::new(RegistryProbe(
+                parts.registry.clone(),
+                NAME,
+                instance,
+            )))
             .breakers(breakers)
             .background("worker", |stop| worker.run(stop))
             .on_ready("announce", move || {

@@ -116,13 +116,17 @@ impl Config {
         let conversations = Conversations::new(database.clone());
         let storing = TaskTracker::new();
         let stopping = CancellationToken::new();
+        let builder = Process::builder(ServiceName::Backend, &self.base);
         let always: [Arc<dyn Probe>; 2] = [
             Arc::new(Postgres(database.clone())),
-            Arc::new(RegistryProbe(parts.registry.clone(), ServiceName::Backend)),
+            Arc::new(RegistryProbe(
+                parts.registry.clone(),
+                ServiceName::Backend,
+                builder.instance_id().clone(),
+            )),
         ];
         let probes = always.into_iter().chain(CacheProbe::of(&parts.cache));
         let probes: Arc<[Arc<dyn Probe>]> = probes.collect();
-        let builder = Process::builder(ServiceName::Backend, &self.base);
         let router = http::router(http::Parts {
             accounts,
             authenticator: Authenticator::new(identity.verifier().clone(), Some(keys.clone())),

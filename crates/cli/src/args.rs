@@ -216,10 +216,20 @@ pub struct HealthcheckArgs {
 
 /// Arguments of `sutazai doctor`.
 #[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The exit code is 1 when a part is broken or could not be judged. A part that nobody has used, \
+        and one that the platform does without, is no failure."
+)]
 pub struct DoctorArgs {
     /// Folder that keeps the state of the running platform.
     #[arg(long, value_name = "DIR", default_value = ".run")]
     pub data: PathBuf,
+    /// Admin API of the Kong in front of the platform; one on the documented ports is found without.
+    #[arg(long, value_name = "URL", env = "KONG_ADMIN_URL")]
+    pub kong: Option<String>,
+    /// Where that Kong serves clients, if not on the documented port.
+    #[arg(long, value_name = "URL")]
+    pub kong_proxy: Option<String>,
 }
 
 /// Arguments of `sutazai env`.

@@ -35,6 +35,8 @@ pub enum Mark {
     Bad,
     /// It was not judged, or needs a look.
     Open,
+    /// It does nothing.
+    Idle,
 }
 
 impl Screen {
@@ -135,6 +137,7 @@ impl Screen {
             Mark::Good => (GREEN, "✓"),
             Mark::Bad => (RED, "✗"),
             Mark::Open => (YELLOW, "•"),
+            Mark::Idle => (BOLD, "○"),
         };
         self.styled(style, sign)
     }

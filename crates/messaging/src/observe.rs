@@ -25,6 +25,11 @@ pub(crate) fn consumed(queue: &str, outcome: Option<&Outcome>) {
         .increment(1);
 }
 
+/// Counts that a broker could not be reached, closed a connection or kept silent.
+pub(crate) fn unreached(kind: &'static str) {
+    counter!(names::CONNECTION_ERRORS_TOTAL, "to" => kind).increment(1);
+}
+
 /// Begins to send a message in the trace that it names, and has it name this step instead. The span
 /// ends when the broker has answered, see [`published`].
 pub(crate) fn sending(message: &mut Outgoing) -> Span {

@@ -169,7 +169,10 @@ fn report<'a>(permit: Permit, results: impl IntoIterator<Item = &'a Result<(), B
         .into_iter()
         .filter_map(|result| result.as_ref().err());
     match errors.find(|error| matches!(error, BrokerError::Unavailable { .. })) {
-        Some(error) => permit.failure(&error.to_string()),
+        Some(error) => {
+            observe::unreached(KIND);
+            permit.failure(&error.to_string());
+        }
         None => permit.success(),
     }
 }
@@ -241,6 +244,7 @@ impl Broker for RabbitBroker {
     }
 
     async fn ping(&self) -> Result<String, BrokerError> {
-        ping::ping(&self.publishing).await
+        let pinged = ping::ping(&self.publishing).await;
+        pinged.inspect_err(|_| observe::unreached(KIND))
     }
 }

@@ -5,6 +5,7 @@ pub mod definitions;
 mod pattern;
 
 use sutazai_proto::events::EventType;
+use sutazai_proto::platform::v1::Echo;
 use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress};
 
 /// Exchange that releases tasks: the routing key is the task's type.
@@ -222,6 +223,7 @@ pub fn platform() -> Topology {
             binding(DEAD_LETTERS, DEAD_LETTERS, ""),
             binding(EVENTS, COORDINATOR_EVENTS, TaskFinished::NAME),
             binding(EVENTS, COORDINATOR_EVENTS, TaskProgress::NAME),
+            binding(EVENTS, COORDINATOR_EVENTS, Echo::NAME),
             binding(TASKS, INTAKE, ANYTHING),
         ],
     }

@@ -70,7 +70,9 @@ impl Config {
             None => None,
         };
         let authenticator = authenticator(&identity, keys.clone(), self.base.profile);
-        let mut builder = Process::builder(ServiceName::OllamaProxy, &self.base)
+        let builder = Process::builder(ServiceName::OllamaProxy, &self.base);
+        let instance = builder.instance_id().clone();
+        let mut builder = builder
             .http(http::routes(fleet.clone(), &authenticator, self.body_limit))
             .grpc(Routes::new(InferenceServer::new(Grpc {
                 fleet: fleet.clone(),
@@ -82,6 +84,7 @@ impl Config {
             .probe(Arc::new(RegistryProbe(
                 parts.registry.clone(),
                 ServiceName::OllamaProxy,
+                instance,
             )))
             .breakers(breakers)
             .background("nodes", {

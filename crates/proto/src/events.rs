@@ -1,5 +1,6 @@
 //! Names and versions of the messages on the broker, and the headers they carry.
 
+use crate::platform::v1::Echo;
 use crate::tasks::v1::{TaskFinished, TaskProgress, TaskReleased};
 
 /// CloudEvents 1.0 attribute `id`: unique per message, the key of de-duplication.
@@ -33,4 +34,8 @@ impl EventType for TaskFinished {
 
 impl EventType for TaskProgress {
     const NAME: &'static str = "task.progress.v1";
+}
+
+impl EventType for Echo {
+    const NAME: &'static str = "platform.echo.v1";
 }

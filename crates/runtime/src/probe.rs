@@ -9,13 +9,19 @@ use std::{
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use sutazai_mesh::{catalog::ServiceName, registry::Registry};
-use sutazai_messaging::Broker;
+use sutazai_mesh::{
+    catalog::ServiceName,
+    registry::{InstanceId, Registry},
+};
+use sutazai_messaging::{Broker, Outgoing, topology};
 use sutazai_persistence::{Cache, Redis, postgres::Database};
-use sutazai_proto::status::chain;
+use sutazai_proto::{events::EventType, platform::v1::Echo, status::chain};
 
 /// Longest time that one probe may take, unless it names its own.
 pub const LIMIT: Duration = Duration::from_secs(4);
+
+/// Counter of the broker's evidence: echoes that were sent and confirmed.
+pub const ECHOES: &str = "echoes";
 
 /// A live check of one part.
 #[async_trait]
@@ -178,7 +184,15 @@ impl Probe for Postgres {
 }
 
 /// Probes the message broker: required, `broker` in `/health`.
-pub struct BrokerProbe(pub Arc<dyn Broker>);
+///
+/// A look sends a message through a queue of its own. The probe also sends an echo the way that results go:
+/// who asked for it sees in the counters of those who consume them whether it arrived.
+pub struct BrokerProbe(
+    /// The broker.
+    pub Arc<dyn Broker>,
+    /// The service that sends.
+    pub ServiceName,
+);
 
 #[async_trait]
 impl Probe for BrokerProbe {
@@ -187,6 +201,23 @@ impl Probe for BrokerProbe {
     }
 
     async fn probe(&self) -> Result<Evidence, Failure> {
+        let Evidence { text, .. } = self.check().await?;
+        let Self(broker, service) = self;
+        let exchange = topology::EVENTS;
+        let echo = Outgoing::event(service.as_str(), exchange, Echo::NAME, &Echo {});
+        let started = Instant::now();
+        broker
+            .publish(echo)
+            .await
+            .map_err(|error| Failure::new(chain(&error)))?;
+        let took = started.elapsed().as_micros();
+        Ok(Evidence {
+            text: format!("{text}; an echo to `{exchange}` was confirmed in {took} µs"),
+            counters: [(ECHOES.to_owned(), 1)].into(),
+        })
+    }
+
+    async fn check(&self) -> Result<Evidence, Failure> {
         let text = self
             .0
             .ping()
@@ -218,11 +249,12 @@ impl Probe for CacheProbe {
     }
 
     async fn probe(&self) -> Result<Evidence, Failure> {
-        let text = self
-            .0
-            .check()
-            .await
-            .map_err(|error| Failure::new(chain(&error)))?;
+        let text = self.0.check().await.map_err(|error| {
+            let cause = chain(&error);
+            Failure::new(format!(
+                "degraded, this process caches and counts for itself: {cause}"
+            ))
+        })?;
         let answered = self.0.redis().map_or(0, Redis::answered);
         let total = self.0.stats().await.total();
         let counters = [
@@ -242,11 +274,15 @@ impl Probe for CacheProbe {
 }
 
 /// Probes the registry: not required, because what is known stays usable without it.
+///
+/// A look asks the registry. The probe also wants the watch of the instance's own service to list it.
 pub struct RegistryProbe(
     /// The registry.
     pub Arc<dyn Registry>,
-    /// The service that asks; it should see itself.
+    /// The service that asks.
     pub ServiceName,
+    /// The instance that asks.
+    pub InstanceId,
 );
 
 #[async_trait]
@@ -260,7 +296,20 @@ impl Probe for RegistryProbe {
     }
 
     async fn probe(&self) -> Result<Evidence, Failure> {
-        let Self(registry, service) = self;
+        let evidence = self.check().await?;
+        let Self(registry, service, id) = self;
+        let known = registry.watch(*service).current();
+        if known.iter().all(|instance| instance.id != *id) {
+            let kind = registry.kind();
+            return Err(Failure::new(format!(
+                "{kind}: {id} does not find itself among the instances of {service}"
+            )));
+        }
+        Ok(evidence)
+    }
+
+    async fn check(&self) -> Result<Evidence, Failure> {
+        let Self(registry, service, _) = self;
         let text = registry
             .ping()
             .await

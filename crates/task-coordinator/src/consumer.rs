@@ -3,15 +3,19 @@
 use std::{error::Error as StdError, time::Duration};
 
 use async_trait::async_trait;
+use metrics::counter;
+use sutazai_mesh::catalog::ServiceName;
 use sutazai_messaging::{
     Delivery, Handler, Outcome,
     message::{HEADER_DEAD_QUEUE, HEADER_REASON},
     topology,
 };
 use sutazai_persistence::DatabaseError;
-use sutazai_proto::events::{EventType, HEADER_TYPE};
+use sutazai_proto::events::{EventType, HEADER_SOURCE, HEADER_TYPE};
+use sutazai_proto::platform::v1::Echo;
 use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress, TaskReleased};
 use sutazai_resilience::backoff::Backoff;
+use sutazai_telemetry::names;
 
 use crate::credit::{AttemptRef, Worker};
 use crate::dead_letter::DeadLetters;
@@ -27,7 +31,7 @@ const BACKOFF: Backoff = Backoff {
     max: Duration::from_secs(30),
 };
 
-/// Takes results and progress.
+/// Takes results, progress and echoes.
 pub(crate) struct Events(pub(crate) Tasks);
 
 /// Takes what no queue took.
@@ -128,8 +132,19 @@ async fn event(tasks: &Tasks, delivery: &Delivery) -> Result<(), Refused> {
             tasks.progress(task, Progress { attempt, data });
             Ok(())
         }
+        Echo::NAME => echo(delivery),
         other => Err(Refused::Never(format!("unknown event `{other}`"))),
     }
+}
+
+/// Counts an echo by its sender.
+fn echo(delivery: &Delivery) -> Result<(), Refused> {
+    let source = delivery.headers.get(HEADER_SOURCE);
+    let source = source.and_then(|name| name.parse::<ServiceName>().ok());
+    // A label takes no text of a stranger.
+    let from = source.ok_or_else(|| Refused::Never("the echo has no known source".to_owned()))?;
+    counter!(names::MESSAGE_ECHOES_TOTAL, "from" => from.as_str()).increment(1);
+    Ok(())
 }
 
 fn release(delivery: &Delivery) -> Result<ReleaseRef, Refused> {

@@ -32,6 +32,7 @@ use crate::store::{MIGRATOR, Store};
 use crate::tasks::Tasks;
 use crate::watch::Watchers;
 
+const NAME: ServiceName = ServiceName::TaskCoordinator;
 /// Results that are applied at once; each takes a database connection for a moment.
 const EVENTS_AT_ONCE: u16 = 16;
 /// Submissions that are stored at once.
@@ -68,11 +69,7 @@ impl Config {
         let breakers = parts.breakers.clone();
         let database = Database::connect(&self.database, &breakers).await?;
         migrate::verify(&database, &MIGRATOR).await?;
-        let identity = Identity::from_files(
-            ServiceName::TaskCoordinator,
-            &self.service_key_file,
-            &self.jwks_file,
-        )?;
+        let identity = Identity::from_files(NAME, &self.service_key_file, &self.jwks_file)?;
 
         let Parts {
             registry, broker, ..
@@ -103,17 +100,16 @@ impl Config {
             letters: letters.clone(),
         };
 
-        let mut builder = Process::builder(ServiceName::TaskCoordinator, &self.base)
+        let builder = Process::builder(NAME, &self.base);
+        let instance = builder.instance_id().clone();
+        let mut builder = builder
             .grpc(grpc::routes(tasks.clone(), leases, letters))
             .guard(doors::guard(identity))
             .operator(doors::operator)
             .breakers(breakers)
             .probe(Arc::new(Postgres(database)))
-            .probe(Arc::new(Degrading(BrokerProbe(broker.clone()))))
-            .probe(Arc::new(RegistryProbe(
-                registry.clone(),
-                ServiceName::TaskCoordinator,
-            )));
+            .probe(Arc::new(Degrading(BrokerProbe(broker.clone(), NAME))))
+            .probe(Arc::new(RegistryProbe(registry.clone(), NAME, instance)));
         let handlers: [(&'static str, u16, Arc<dyn Handler>); 4] = [
             (
                 topology::COORDINATOR_EVENTS,
@@ -162,7 +158,7 @@ impl Config {
 }
 
 impl service::Service for Service {
-    const NAME: ServiceName = ServiceName::TaskCoordinator;
+    const NAME: ServiceName = NAME;
 
     fn addresses(&self) -> Addresses {
         self.0.addresses()
@@ -198,5 +194,9 @@ impl Probe for Degrading {
 
     async fn probe(&self) -> Result<Evidence, Failure> {
         self.0.probe().await
+    }
+
+    async fn check(&self) -> Result<Evidence, Failure> {
+        self.0.check().await
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+pub mod follow;
 mod init;
 mod json;
 pub mod metrics;

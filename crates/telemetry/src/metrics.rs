@@ -26,6 +26,17 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// The instruments of this process.
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
+/// A counter with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counter {
+    /// Name of the metric.
+    pub name: String,
+    /// Values of its labels, by name.
+    pub labels: BTreeMap<String, String>,
+    /// What was counted since the process started.
+    pub value: f64,
+}
+
 /// The thread that sweeps samples into their buckets; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
@@ -44,6 +55,11 @@ pub fn render() -> String {
 /// Returns each counter, and the number of samples of each histogram, summed over labels.
 pub fn totals() -> BTreeMap<String, f64> {
     sum(&render())
+}
+
+/// Returns each counter with its labels.
+pub fn counters() -> Vec<Counter> {
+    read_counters(&render())
 }
 
 pub(crate) fn install() -> Result<Upkeep, InitError> {
@@ -90,27 +106,81 @@ fn sweep(handle: &PrometheusHandle, stopped: &Receiver<()>) {
 /// Reads the text format back: the exporter has no other view of all values.
 fn sum(text: &str) -> BTreeMap<String, f64> {
     let mut totals = BTreeMap::new();
-    let mut kind = ("", "");
-    for line in text.lines() {
-        if let Some(declared) = line.strip_prefix("# TYPE ") {
-            kind = declared.split_once(' ').unwrap_or_default();
-            continue;
-        }
-        let (Some(series), Some((_, value))) =
-            (line.split([' ', '{']).next(), line.rsplit_once(' '))
-        else {
-            continue;
-        };
-        let counted = match kind {
-            (name, "counter") => series == name,
-            (name, "histogram") => series.strip_prefix(name) == Some("_count"),
+    for sample in samples(text) {
+        let counted = match sample.kind {
+            "counter" => sample.series == sample.name,
+            "histogram" => sample.series.strip_prefix(sample.name) == Some("_count"),
             _ => false,
         };
-        if let (true, Ok(value)) = (counted, value.parse::<f64>()) {
-            *totals.entry(kind.0.to_owned()).or_default() += value;
+        if counted {
+            *totals.entry(sample.name.to_owned()).or_default() += sample.value;
         }
     }
     totals
+}
+
+fn read_counters(text: &str) -> Vec<Counter> {
+    let counters = samples(text).filter(|sample| sample.kind == "counter");
+    let read = |sample: Sample<'_>| Counter {
+        name: sample.name.to_owned(),
+        labels: labels(sample.labels),
+        value: sample.value,
+    };
+    counters.map(read).collect()
+}
+
+/// One line with a value.
+struct Sample<'a> {
+    /// Name and kind of the metric.
+    name: &'a str,
+    kind: &'a str,
+    /// Name in the line; histograms have several.
+    series: &'a str,
+    /// What is between the braces.
+    labels: &'a str,
+    value: f64,
+}
+
+fn samples(text: &str) -> impl Iterator<Item = Sample<'_>> {
+    let mut declared = ("", "");
+    text.lines().filter_map(move |line| {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            declared = rest.split_once(' ').unwrap_or_default();
+            return None;
+        }
+        let (head, value) = line.rsplit_once(' ')?;
+        let (series, labels) = head.split_once('{').unwrap_or((head, ""));
+        Some(Sample {
+            name: declared.0,
+            kind: declared.1,
+            series,
+            labels: labels.strip_suffix('}').unwrap_or(labels),
+            value: value.parse().ok()?,
+        })
+    })
+}
+
+/// Reads `name="value",name="value"`, with `\\`, `\"` and `\n` in values.
+fn labels(text: &str) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let mut rest = text;
+    while let Some((name, after)) = rest.split_once("=\"") {
+        let mut value = String::new();
+        let mut characters = after.chars();
+        loop {
+            match characters.next() {
+                None | Some('"') => break,
+                Some('\\') => {
+                    let escaped = characters.next();
+                    value.extend(escaped.map(|c| if c == 'n' { '\n' } else { c }));
+                }
+                Some(plain) => value.push(plain),
+            }
+        }
+        labels.insert(name.trim_start_matches(',').to_owned(), value);
+        rest = characters.as_str();
+    }
+    labels
 }
 
 #[cfg(test)]
@@ -135,6 +205,24 @@ b_seconds_count{x=\"1\"} 1\n\
 c 9\n";
         let expected = [("a_total".to_owned(), 5.0), ("b_seconds".to_owned(), 8.0)];
         assert_eq!(sum(text), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn counters_keep_their_labels() {
+        let text = "# TYPE a_total counter\na_total 1\na_total{path=\"/x, \\\"y\\\"}\",to=\"b=\\\\\"} 2\n\
+                    # TYPE c gauge\nc{to=\"d\"} 9\n";
+        let labelled = [("path", "/x, \"y\"}"), ("to", "b=\\")];
+        let labelled = labelled.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let counter = |labels, value| Counter {
+            name: "a_total".to_owned(),
+            labels,
+            value,
+        };
+        let expected = [
+            counter(BTreeMap::new(), 1.0),
+            counter(BTreeMap::from(labelled), 2.0),
+        ];
+        assert_eq!(read_counters(text), expected);
     }
 
     #[test]

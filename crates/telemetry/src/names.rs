@@ -73,6 +73,7 @@ metrics! {
     REGISTRY_LIST_AGE_SECONDS = Gauge "registry_list_age_seconds" ["service"] "Age of the list of a service's instances at the last query.";
     MESSAGES_PUBLISHED_TOTAL = Counter "messages_published_total" ["exchange", "outcome"] "Messages given to the broker.";
     MESSAGES_CONSUMED_TOTAL = Counter "messages_consumed_total" ["queue", "outcome"] "Messages taken from the broker, by the decision about them.";
+    MESSAGE_ECHOES_TOTAL = Counter "message_echoes_total" ["from"] "Echoes that came through the broker, by the service that sent them.";
     BROKER_CONNECTED = Gauge "broker_connected" ["connection"] "1 while a connection to the broker stands, one for each direction.";
     BROKER_CONNECTS_TOTAL = Counter "broker_connects_total" ["connection", "outcome"] "Tries to connect to the broker; every success after the first is a reconnection.";
     TASK_ANSWERS_TOTAL = Counter "task_answers_total" ["event", "outcome"] "Answers to producers on the broker: delivered, gone (no queue takes it any more), given up, or failed and tried again.";

@@ -13,7 +13,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::service;
+use crate::{follow, service};
 
 /// Writes the current span into the headers of a request.
 pub fn inject(headers: &mut HeaderMap) {
@@ -54,6 +54,7 @@ fn inject_into(carrier: &mut dyn Injector) {
 
 fn set_parent_from(span: &Span, base: &Context, carrier: &dyn Extractor) {
     let context = TraceContextPropagator::new().extract_with_context(base, carrier);
+    follow::see(span, &context);
     if let Err(error) = span.set_parent(context) {
         tracing::debug!(%error, "span does not join the caller's trace");
     }

@@ -5,10 +5,15 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use sutazai_mesh::http::HttpClient;
+use tracing::{Instrument, Span};
 
-use super::report::Row;
+use super::{report::Row, trace::Trace};
 use crate::{site::Description, token};
 
+/// Name of the row about credentials.
+pub(super) const TOKEN: &str = "token";
+/// Name of the row about the main job.
+pub(super) const TASK: &str = "task";
 /// Longest time for one answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest time for a task from submission to result.
@@ -19,8 +24,8 @@ const PACE: Duration = Duration::from_millis(100);
 /// Judges credentials: a fresh token and the API key are taken, a damaged token is refused.
 pub(super) async fn token_row(description: &Description) -> Row {
     match token_evidence(description).await {
-        Ok(evidence) => Row::good("token", evidence),
-        Err(cause) => Row::bad("token", cause),
+        Ok(evidence) => Row::good(TOKEN, evidence),
+        Err(cause) => Row::bad(TOKEN, cause),
     }
 }
 
@@ -28,18 +33,18 @@ async fn token_evidence(description: &Description) -> Result<String, String> {
     let client = Client::new(description)?;
     let token = token::mint(&description.keys).map_err(|error| text(&error))?;
     let me = client
-        .send(Method::GET, "/api/v1/auth/me", Some(&token), None)
+        .get("/api/v1/auth/me", &token)
         .await?
         .expect(StatusCode::OK)?;
     let subject = me["subject"].as_str().unwrap_or_default().to_owned();
     let key = client.key.clone();
     client
-        .send(Method::GET, "/api/v1/auth/me", Some(&key), None)
+        .get("/api/v1/auth/me", &key)
         .await?
         .expect(StatusCode::OK)?;
     let damaged = flip(&token);
     client
-        .send(Method::GET, "/api/v1/auth/me", Some(&damaged), None)
+        .get("/api/v1/auth/me", &damaged)
         .await?
         .expect(StatusCode::UNAUTHORIZED)?;
     Ok(format!(
@@ -64,15 +69,15 @@ fn flip(token: &str) -> String {
         .collect()
 }
 
-/// Judges the main job: a task submitted over HTTP ends with a model's result.
-pub(super) async fn task_row(description: &Description) -> Row {
-    match task_evidence(description).await {
-        Ok(evidence) => Row::good("task", evidence),
-        Err(cause) => Row::bad("task", cause),
+/// Judges the main job: a task submitted over HTTP, in a trace, ends with a model's result.
+pub(super) async fn task_row(description: &Description, trace: &Trace) -> Row {
+    match task_evidence(description, trace).await {
+        Ok(evidence) => Row::good(TASK, evidence),
+        Err(cause) => Row::bad(TASK, cause),
     }
 }
 
-async fn task_evidence(description: &Description) -> Result<String, String> {
+async fn task_evidence(description: &Description, trace: &Trace) -> Result<String, String> {
     let client = Client::new(description)?;
     let key = client.key.clone();
     let begun = Instant::now();
@@ -81,7 +86,7 @@ async fn task_evidence(description: &Description) -> Result<String, String> {
         "input": {"prompt": "Answer with one word.", "options": {"max_tokens": 8}},
     });
     let task = client
-        .send(Method::POST, "/api/v1/tasks", Some(&key), Some(body))
+        .send(Method::POST, "/api/v1/tasks", &key, Some((&body, trace)))
         .await?;
     let task = task.expect(StatusCode::ACCEPTED)?;
     let id = task["id"]
@@ -89,14 +94,7 @@ async fn task_evidence(description: &Description) -> Result<String, String> {
         .ok_or("the accepted task has no id")?
         .to_owned();
     loop {
-        let task = client
-            .send(
-                Method::GET,
-                &format!("/api/v1/tasks/{id}"),
-                Some(&key),
-                None,
-            )
-            .await?;
+        let task = client.get(&format!("/api/v1/tasks/{id}"), &key).await?;
         let task = task.expect(StatusCode::OK)?;
         match task["state"].as_str().unwrap_or_default() {
             "queued" | "running" if begun.elapsed() < TASK_PATIENCE => {
@@ -143,27 +141,36 @@ impl Client {
         })
     }
 
+    async fn get(&self, path: &str, credential: &str) -> Result<Answer, String> {
+        self.send(Method::GET, path, credential, None).await
+    }
+
+    /// Sends a request; one with a body is part of a trace.
     async fn send(
         &self,
         method: Method,
         path: &str,
-        credential: Option<&str>,
-        body: Option<Value>,
+        credential: &str,
+        content: Option<(&Value, &Trace)>,
     ) -> Result<Answer, String> {
         let what = format!("{method} {path}");
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.base))
-            .timeout(PATIENCE);
-        if let Some(credential) = credential {
-            request = request.bearer_auth(credential);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
+            .timeout(PATIENCE)
+            .bearer_auth(credential);
+        let mut span = Span::none();
+        if let Some((body, trace)) = content {
+            span = trace.span();
+            request = request.json(body);
+            for (name, value) in trace.headers() {
+                request = request.header(name, value);
+            }
         }
         let answer = self
             .http
             .send(request)
+            .instrument(span)
             .await
             .map_err(|error| format!("{what}: {}", text(&error)))?;
         let status = answer.status();

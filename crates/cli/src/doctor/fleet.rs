@@ -1,274 +1,245 @@
-//! What the processes say about themselves and their parts, over gRPC.
+//! Every instance of every service, and what it says about itself over gRPC.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
-use sutazai_auth::identity::Identity;
+use futures::future::join_all;
 use sutazai_mesh::{
     catalog::ServiceName,
-    channel::{Edge, Mesh},
-    registry::{Instance, InstanceId, memory::MemoryRegistry},
+    registry::{Instance, InstanceId},
 };
-use sutazai_proto::platform::v1::{
-    CountersRequest, DescribeRequest, ProbeRequest, ProbeResult,
-    diagnostics_client::DiagnosticsClient,
-};
-use sutazai_resilience::{Breakers, Deadline};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+use sutazai_proto::platform::v1::{Breaker, Counter, ProbeResult};
+
+use super::{operator::Operator, report::Row, traffic::Tally};
+use crate::{
+    configuration::SERVICES,
+    site::{Description, description::ServiceAddresses},
 };
 
-use super::{Error, report::Row};
-use crate::site::Description;
+/// Instances by service.
+pub(super) type Roster = BTreeMap<ServiceName, Vec<Instance>>;
 
-/// The processes, in the order of the report.
-pub(super) const SERVICES: [ServiceName; 5] = [
-    ServiceName::Backend,
-    ServiceName::TaskCoordinator,
-    ServiceName::AgentOrchestrator,
-    ServiceName::OllamaProxy,
-    ServiceName::AutomationAgent,
-];
-/// Longest time for what a process says about itself.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest time for one token of a model, which may have to be loaded first.
-const NODE_PATIENCE: Duration = Duration::from_secs(150);
-
-/// Everything the processes said.
+/// Everything the instances said.
 pub(super) struct Fleet {
-    operator: Operator,
-    views: BTreeMap<ServiceName, Result<View, String>>,
+    pub(super) operator: Operator,
+    pub(super) instances: Vec<Seen>,
+    /// How many processes of each service there should be.
+    wanted: BTreeMap<ServiceName, usize>,
+    /// Whether all services share one process, and with it their counters.
+    one_process: bool,
 }
 
-/// What one process said.
-struct View {
+/// An instance that was asked.
+pub(super) struct Seen {
+    /// The name of its row: the service's own where it is the only one.
+    pub(super) name: String,
+    pub(super) instance: Instance,
+    pub(super) view: Result<View, String>,
+}
+
+/// What an instance said before anything was probed, and what its probes saw.
+pub(super) struct View {
+    pub(super) id: String,
+    pub(super) ready: bool,
+    pub(super) counters: Vec<Counter>,
+    pub(super) breakers: Vec<Breaker>,
+    pub(super) probes: Vec<ProbeResult>,
     evidence: String,
-    ready: bool,
-    probes: Vec<ProbeResult>,
-    totals: BTreeMap<String, u64>,
-}
-
-/// The operator's way to the processes: the platform's own mesh, with an identity of its own.
-struct Operator {
-    mesh: Mesh,
-    identity: Identity,
-    instances: BTreeMap<ServiceName, Instance>,
 }
 
 impl Fleet {
-    /// Asks all processes at once.
-    pub(super) async fn look(description: &Description) -> Result<Self, Error> {
-        let operator = Operator::new(description)?;
-        let views = SERVICES.map(async |name| (name, operator.view(name).await));
-        let views = futures::future::join_all(views).await.into_iter().collect();
-        Ok(Self { operator, views })
-    }
-
-    /// Judges one process: it answers, and if it takes no work, some part explains why.
-    pub(super) fn service_row(&self, name: ServiceName) -> Row {
-        match self.views.get(&name) {
-            Some(Ok(view)) if view.ready || view.probes.iter().any(|probe| !probe.ok) => {
-                Row::good(name.as_str(), &view.evidence).counting(view.total("mesh_calls_total"))
-            }
-            Some(Ok(_)) => Row::bad(
-                name.as_str(),
-                "answers, but does not take work, and names no broken part",
-            ),
-            Some(Err(cause)) => Row::bad(name.as_str(), cause),
-            None => Row::bad(name.as_str(), "not part of this platform"),
-        }
-    }
-
-    /// Judges a part by all processes that use it; each of them probes it with its own connections.
-    pub(super) fn part_row(&self, part: &str, total: &str) -> Row {
-        let mut seen = Vec::new();
-        let mut causes = Vec::new();
-        let mut counters = BTreeMap::new();
-        for (name, view) in self
-            .views
-            .iter()
-            .filter_map(|(name, view)| Some((name, view.as_ref().ok()?)))
-        {
-            for probe in view.probes.iter().filter(|probe| probe.part == part) {
-                counters.extend(view.total(total));
-                if probe.ok {
-                    seen.push((name.as_str(), &probe.evidence));
-                } else {
-                    causes.push(format!("{name}: {}", probe.cause));
-                }
-            }
-        }
-        let row = match (seen.as_slice(), causes.as_slice()) {
-            ([(name, evidence)], []) => Row::good(part, format!("{name}: {evidence}")),
-            ([(name, evidence), others @ ..], []) => {
-                let others: Vec<&str> = others.iter().map(|(name, _)| *name).collect();
-                Row::good(
-                    part,
-                    format!("{name}: {evidence}; works for {} too", others.join(", ")),
-                )
-            }
-            ([], []) => Row {
-                ok: None,
-                ..Row::bad(part, "not judged: no process that uses it answers")
-            },
-            (_, causes) => Row::bad(part, causes.join("; ")),
-        };
-        row.counting(counters)
-    }
-
-    /// Judges the model nodes by a chat of one token.
-    pub(super) async fn node_row(&self) -> Row {
-        let name = ServiceName::OllamaProxy;
-        match self.operator.probe(name, "node", NODE_PATIENCE).await {
-            Ok(results) => match results.into_iter().find(|probe| probe.part == "node") {
-                Some(probe) if probe.ok => {
-                    Row::good("node", probe.evidence).counting(probe.counters)
-                }
-                Some(probe) => Row::bad("node", probe.cause),
-                None => Row::bad("node", format!("{name} has no probe of its nodes")),
-            },
-            Err(cause) => Row::bad("node", cause),
-        }
-    }
-}
-
-impl View {
-    fn total(&self, name: &str) -> Option<(String, u64)> {
-        self.totals
-            .get_key_value(name)
-            .map(|(name, total)| (name.clone(), *total))
-    }
-}
-
-impl Operator {
-    fn new(description: &Description) -> Result<Self, Error> {
-        let service = ServiceName::Cli;
-        let key = description.keys.join(format!("{service}.pem"));
-        let identity = Identity::from_files(service, &key, &description.jwks_file)?;
-        let registry = Arc::new(MemoryRegistry::new());
-        let instances = SERVICES.into_iter().filter_map(|name| {
-            let at = description.services.get(name.as_str())?;
-            let instance = Instance {
-                id: InstanceId::new(name.as_str()),
-                service: name,
-                grpc: at.grpc,
-                http: Some(at.http),
-                version: description.version.clone(),
-                meta: BTreeMap::new(),
-            };
-            Some((name, instance))
+    /// Asks all instances at once, then has all of them probe their parts.
+    pub(super) async fn look(
+        operator: Operator,
+        roster: Roster,
+        description: &Description,
+    ) -> Self {
+        let asked = roster.into_values().flatten().map(async |instance| {
+            let view = view(&operator, &instance).await;
+            (instance, view)
         });
-        let instances = instances.collect();
-        Ok(Self {
-            mesh: Mesh::new(service, registry, Breakers::new()),
-            identity,
-            instances,
-        })
-    }
-
-    async fn view(&self, name: ServiceName) -> Result<View, String> {
-        let edge = self.edge(name)?;
-        let deadline = Deadline::after(PATIENCE);
-        let mut health = HealthClient::new(edge.clone());
-        let check = HealthCheckRequest {
-            service: name.as_str().to_owned(),
-        };
-        let check = self
-            .identity
-            .request(name, None, deadline, check)
-            .map_err(text)?;
-        let status = health
-            .check(check)
-            .await
-            .map_err(status_text)?
-            .into_inner()
-            .status();
-
-        let mut diagnostics = DiagnosticsClient::new(edge);
-        let describe = self
-            .identity
-            .request(name, None, deadline, DescribeRequest {})
-            .map_err(text)?;
-        let process = diagnostics
-            .describe(describe)
-            .await
-            .map_err(status_text)?
-            .into_inner();
-        let counters = self
-            .identity
-            .request(name, None, deadline, CountersRequest {})
-            .map_err(text)?;
-        let counters = diagnostics
-            .counters(counters)
-            .await
-            .map_err(status_text)?
-            .into_inner();
-        let probes = self.probe(name, "", PATIENCE).await?;
-        let state = if status == ServingStatus::Serving {
-            "serving"
-        } else {
-            "not serving"
-        };
-        Ok(View {
-            evidence: format!(
-                "{state} as {} {} on {}",
-                process.instance_id, process.version, process.grpc_address
-            ),
-            ready: process.ready,
-            probes,
-            totals: counters
-                .totals
+        let asked = join_all(asked).await;
+        // Only now: what probes send must not be in anybody's counters yet.
+        let probed = asked.into_iter().map(async |(instance, view)| {
+            let view = match view {
+                Ok(view) => probed(&operator, &instance, view).await,
+                Err(cause) => Err(cause),
+            };
+            let name = instance.service.to_string();
+            Seen {
+                name,
+                instance,
+                view,
+            }
+        });
+        let mut fleet = Self {
+            instances: join_all(probed).await,
+            operator,
+            wanted: SERVICES
                 .into_iter()
-                .map(|(name, total)| (name, whole(total)))
+                .map(|service| (service, processes(description, service)))
                 .collect(),
-        })
-    }
-
-    async fn probe(
-        &self,
-        name: ServiceName,
-        part: &str,
-        limit: Duration,
-    ) -> Result<Vec<ProbeResult>, String> {
-        let request = ProbeRequest {
-            part: part.to_owned(),
+            one_process: description.servers.is_none(),
         };
-        let request = self
-            .identity
-            .request(name, None, Deadline::after(limit), request)
-            .map_err(text)?;
-        let mut diagnostics = DiagnosticsClient::new(self.edge(name)?);
-        Ok(diagnostics
-            .probe(request)
-            .await
-            .map_err(status_text)?
-            .into_inner()
-            .results)
+        for service in SERVICES {
+            fleet.settle(service);
+        }
+        fleet
     }
 
-    fn edge(&self, name: ServiceName) -> Result<Edge, String> {
-        let instance = self
-            .instances
-            .get(&name)
-            .ok_or_else(|| format!("{name} is not part of this platform"))?;
-        Ok(self.mesh.instance(instance))
+    /// Drops entries that processes left behind, and tells apart those of several instances.
+    fn settle(&mut self, service: ServiceName) {
+        let wanted = self.wanted(service);
+        let mut surplus = self.of(service).count().saturating_sub(wanted);
+        self.instances.retain(|seen| {
+            let is_left = surplus > 0 && seen.instance.service == service && seen.view.is_err();
+            surplus -= usize::from(is_left);
+            !is_left
+        });
+        if wanted.max(self.of(service).count()) > 1 {
+            let own = self.instances.iter_mut();
+            for seen in own.filter(|seen| seen.instance.service == service) {
+                seen.name = format!("{service}@{}", seen.instance.grpc);
+            }
+        }
+    }
+
+    /// Returns the instances of a service.
+    pub(super) fn of(&self, service: ServiceName) -> impl Iterator<Item = &Seen> {
+        let all = self.instances.iter();
+        all.filter(move |seen| seen.instance.service == service)
+    }
+
+    /// Returns the instances that answered, each with what it said.
+    pub(super) fn views(&self) -> impl Iterator<Item = (&Seen, &View)> {
+        let all = self.instances.iter();
+        all.filter_map(|seen| Some((seen, seen.view.as_ref().ok()?)))
+    }
+
+    /// Returns the counters of the whole platform.
+    pub(super) fn tally(&self) -> Tally<'_> {
+        let processes = if self.one_process { 1 } else { usize::MAX };
+        let views = self.views().take(processes);
+        Tally(views.flat_map(|(_, view)| &view.counters).collect())
+    }
+
+    /// Judges the instances of a service, and where there are several, whether all are registered.
+    pub(super) fn rows(&self, service: ServiceName) -> Vec<Row> {
+        let name = service.as_str();
+        let (wanted, found) = (self.wanted(service), self.of(service).count());
+        let rows: Vec<Row> = self.of(service).map(Seen::row).collect();
+        if found == 0 {
+            return vec![Row::bad(name, "no instance of it is registered")];
+        }
+        if wanted.max(found) == 1 {
+            return rows;
+        }
+        let views: Vec<&View> = self
+            .of(service)
+            .filter_map(|seen| seen.view.as_ref().ok())
+            .collect();
+        let counters = views.iter().flat_map(|view| &view.counters);
+        let traffic = Tally(counters.collect()).of_service(service);
+        let whole = match views.len() {
+            0 => Row::bad(name, format!("none of its {found} instances answers")),
+            _ if found < wanted => Row::bad(
+                name,
+                format!("{wanted} processes of it run, and {found} of them are registered"),
+            ),
+            answering => Row::good(name, format!("{answering} of {found} instances answer")),
+        };
+        [whole.carrying(traffic)].into_iter().chain(rows).collect()
+    }
+
+    fn wanted(&self, service: ServiceName) -> usize {
+        self.wanted.get(&service).copied().unwrap_or(1)
     }
 }
 
-/// Totals are whole numbers that a metric keeps as a float.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "totals are small and never negative"
-)]
-fn whole(total: f64) -> u64 {
-    total.round() as u64
+impl Seen {
+    /// Judges one instance: it answers, and if it takes no work, some part explains why.
+    fn row(&self) -> Row {
+        let view = match &self.view {
+            Ok(view) => view,
+            Err(cause) => return Row::bad(&self.name, cause),
+        };
+        if !view.ready && view.probes.iter().all(|probe| probe.ok) {
+            let cause = "answers, but does not take work, and names no broken part";
+            return Row::bad(&self.name, cause);
+        }
+        let tally = Tally(view.counters.iter().collect());
+        Row::good(&self.name, &view.evidence).carrying(tally.of_service(self.instance.service))
+    }
 }
 
-fn text(error: impl std::error::Error) -> String {
-    sutazai_proto::status::chain(&error)
+/// Lists where the platform says that its instances are.
+pub(super) fn described(description: &Description) -> Roster {
+    let all = |service: ServiceName| -> Vec<ServiceAddresses> {
+        let replicas = description.replicas.get(service.as_str());
+        let only = || description.services.get(service.as_str());
+        match replicas {
+            Some(replicas) => replicas.clone(),
+            None => only().into_iter().copied().collect(),
+        }
+    };
+    let instance = |service: ServiceName, at: ServiceAddresses| Instance {
+        id: InstanceId::new(format!("{service}@{}", at.grpc)),
+        service,
+        grpc: at.grpc,
+        http: Some(at.http),
+        version: description.version.clone(),
+        meta: BTreeMap::new(),
+    };
+    let roster = SERVICES.into_iter().map(|service| {
+        let all = all(service).into_iter();
+        (service, all.map(|at| instance(service, at)).collect())
+    });
+    roster.collect()
 }
 
-fn status_text(status: tonic::Status) -> String {
-    let error = sutazai_proto::RemoteError::from(status);
-    format!("{} ({})", error, sutazai_proto::Coded::reason(&error))
+/// Counts the processes of a service that are kept running.
+fn processes(description: &Description, service: ServiceName) -> usize {
+    let own = description.processes.keys().filter(|name| {
+        let replica = name.strip_prefix(service.as_str());
+        replica.is_some_and(|rest| rest.is_empty() || is_replica(rest))
+    });
+    own.count().max(1)
+}
+
+/// Says whether this is the end of the name of a further instance: `-2`.
+fn is_replica(rest: &str) -> bool {
+    let number = rest.strip_prefix('-');
+    number.is_some_and(|number| number.parse::<u16>().is_ok())
+}
+
+async fn view(operator: &Operator, instance: &Instance) -> Result<View, String> {
+    let serving = operator.serves(instance).await?;
+    let process = operator.describe(instance).await?;
+    let state = if serving { "serving" } else { "not serving" };
+    Ok(View {
+        evidence: format!(
+            "{state} as {} {} on {}",
+            process.instance_id, process.version, process.grpc_address
+        ),
+        id: process.instance_id,
+        ready: process.ready,
+        counters: operator.counters(instance).await?,
+        breakers: operator.breakers(instance).await?,
+        probes: Vec::new(),
+    })
+}
+
+async fn probed(operator: &Operator, instance: &Instance, mut view: View) -> Result<View, String> {
+    view.probes = operator.probe_all(instance).await?;
+    Ok(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_told_from_other_services_by_their_number() {
+        assert!(is_replica("-2") && is_replica("-10"));
+        assert!(!is_replica("-agent") && !is_replica("2") && !is_replica("-"));
+    }
 }

@@ -102,7 +102,7 @@ impl Admin {
     ///
     /// # Errors
     /// It does not answer before the deadline.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         url: &str,
         deadline: Deadline,

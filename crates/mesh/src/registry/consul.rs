@@ -102,6 +102,18 @@ impl ConsulRegistry {
         registrations.iter().map(of).collect()
     }
 
+    /// Lists every instance of a service that is entered, whatever its checks say.
+    ///
+    /// # Errors
+    /// Consul does not answer, or refuses.
+    pub async fn entered(&self, service: ServiceName) -> Result<Vec<Instance>, RegistryError> {
+        let entries = self.client.entered(service.as_str()).await?;
+        let entries = entries.iter();
+        Ok(entries
+            .filter_map(|entry| Instance::read(service.as_str(), entry))
+            .collect())
+    }
+
     /// Returns the shared watch of a service, beginning it at first use.
     fn follow<K, T>(&self, feeds: &mut HashMap<K, Feed<T>>, key: K, service: &str) -> Watch<T>
     where

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sutazai_mesh::ServiceName;
 use sutazai_mesh::registry::{
-    Foreign, Registry, RegistryError, Watch,
+    Foreign, Instance, InstanceId, Registry, RegistryError, Watch,
     consul::{Registration, Settings},
 };
 use sutazai_telemetry::Config;
@@ -75,6 +75,40 @@ async fn msh_01_a_registered_instance_is_seen_passing_with_all_that_is_known_of_
     }
     lease.close().await.unwrap();
     assert_eq!(passing(&stage).await, "[]", "it is out at once");
+}
+
+#[tokio::test]
+async fn msh_03_an_instance_whose_checks_fail_is_still_entered() {
+    let stage = Stage::start().await;
+    let registry = stage.registry();
+    let running = Running::start("backend-1", BACKEND);
+    let id = running.instance.id.clone();
+    let lease = registry.register(running.instance.clone()).await.unwrap();
+    drop(running);
+    until(async || passing(&stage).await == "[]", PATIENCE).await;
+    let entered = registry.entered(BACKEND).await.unwrap();
+    assert_eq!(entered.len(), 1, "{entered:?}");
+    assert_eq!(entered[0].id, id);
+    lease.close().await.unwrap();
+    assert_eq!(registry.entered(BACKEND).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn msh_01_an_instance_without_a_port_is_found_by_watches() {
+    let stage = Stage::start().await;
+    let registry = stage.registry();
+    let instance = Instance {
+        id: InstanceId::new("automation-agent-1"),
+        service: ServiceName::AutomationAgent,
+        grpc: ([127, 0, 0, 1], 0).into(),
+        http: None,
+        version: "0.1.0".to_owned(),
+        meta: [("zone".to_owned(), "a".to_owned())].into(),
+    };
+    let mut watch = registry.watch(ServiceName::AutomationAgent);
+    let lease = registry.register(instance.clone()).await.unwrap();
+    shows(&mut watch, &[&instance]).await;
+    lease.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -13,8 +13,10 @@ use tokio::{sync::watch, time::timeout};
 use tokio_stream::StreamExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::KIND;
 use super::failure::{late, unavailable};
 use crate::broker::BrokerError;
+use crate::observe;
 
 /// Waits between tries to connect. Consumers are to be back within 10 s of the broker.
 const BACKOFF: Backoff = Backoff {
@@ -160,6 +162,9 @@ impl Keeper {
             Err(elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()),
         };
         let outcome = if tried.is_ok() { "ok" } else { "failed" };
+        if tried.is_err() {
+            observe::unreached(KIND);
+        }
         counter!(names::BROKER_CONNECTS_TOTAL, "connection" => self.role, "outcome" => outcome)
             .increment(1);
         tried

@@ -13,8 +13,8 @@ use super::failure::{late, unavailable};
 use super::link::Link;
 use crate::broker::BrokerError;
 
-/// Longest time for all of it.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Longest time for all of it: less than a probe has, so that our reason is the one that is told.
+const LIMIT: Duration = Duration::from_secs(3);
 /// How often the queue is looked into.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 

@@ -9,11 +9,13 @@ use sutazai_proto::{
     ErrorCode, RemoteError,
     platform::v1::{
         Breaker, BreakerHistoryRequest, BreakerHistoryResponse, BreakersRequest, BreakersResponse,
-        CountersRequest, CountersResponse, DescribeRequest, DescribeResponse, ProbeRequest,
-        ProbeResponse, ProbeResult, SetBreakerRequest, diagnostics_server,
+        Counter, CountersRequest, CountersResponse, DescribeRequest, DescribeResponse,
+        ProbeRequest, ProbeResponse, ProbeResult, SetBreakerRequest, TraceRequest, TraceResponse,
+        TraceStep, diagnostics_server,
     },
     to_status,
 };
+use sutazai_telemetry::{follow, metrics};
 use tonic::{Request, Response, Status};
 
 use super::Standing;
@@ -79,9 +81,29 @@ impl diagnostics_server::Diagnostics for Diagnostics {
         &self,
         _: Request<CountersRequest>,
     ) -> Result<Response<CountersResponse>, Status> {
-        let totals = sutazai_telemetry::metrics::totals();
+        let counters = metrics::counters().into_iter().map(|counter| Counter {
+            name: counter.name,
+            labels: counter.labels.into_iter().collect(),
+            value: counter.value,
+        });
         Ok(Response::new(CountersResponse {
-            totals: totals.into_iter().collect(),
+            totals: metrics::totals().into_iter().collect(),
+            counters: counters.collect(),
+        }))
+    }
+
+    async fn trace(
+        &self,
+        request: Request<TraceRequest>,
+    ) -> Result<Response<TraceResponse>, Status> {
+        let steps = follow::steps(&request.into_inner().trace_id);
+        let steps = steps.into_iter().map(|step| TraceStep {
+            service: step.service,
+            span: step.span.to_owned(),
+            parent_span_id: step.parent,
+        });
+        Ok(Response::new(TraceResponse {
+            steps: steps.collect(),
         }))
     }
 

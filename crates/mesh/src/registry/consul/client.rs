@@ -21,7 +21,7 @@ use tracing::{Instrument, info_span};
 
 use super::{
     KIND, Settings, StartError,
-    endpoints::{AgentService, Entry, Leader, PassingInstances, Service},
+    endpoints::{AgentService, EnteredInstances, Entry, Leader, PassingInstances, Service},
 };
 use crate::registry::RegistryError;
 
@@ -34,6 +34,9 @@ const WAIT: Duration = Duration::from_secs(55);
 const WAIT_LIMIT: Duration = Duration::from_secs(65);
 /// How often the kernel asks on a quiet connection whether Consul is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+/// Outcomes of requests that Consul did not answer.
+const TIMEOUT: &str = "timeout";
+const FAILED: &str = "failed";
 /// Consul is tried again soon: an instance has to be back 15 s after it.
 const BREAKER: breaker::Settings = breaker::Settings {
     consecutive_failures: 5,
@@ -103,6 +106,14 @@ impl Client {
                 .unwrap_or_default(),
             entries: answer.response,
         })
+    }
+
+    /// Lists the instances of a service, whatever their checks say.
+    pub(super) async fn entered(&self, service: &str) -> Result<Vec<Entry>, RegistryError> {
+        let endpoint = EnteredInstances {
+            service: service.to_owned(),
+        };
+        Ok(self.ask("entered", LIMIT, endpoint).await?.response)
     }
 
     /// Returns an entry of the agent, if it has it.
@@ -177,10 +188,14 @@ impl Client {
         let span = info_span!("consul.request", otel.kind = "client", request = name);
         let asked = self.breaker.call(deadline, is_consuls_fault, asked);
         let result = asked.instrument(span).await;
+        let outcome = outcome(&result);
+        if matches!(outcome, TIMEOUT | FAILED) {
+            counter!(names::CONNECTION_ERRORS_TOTAL, "to" => KIND).increment(1);
+        }
         counter!(
             names::REGISTRY_REQUESTS_TOTAL,
             "request" => name,
-            "outcome" => outcome(&result),
+            "outcome" => outcome,
         )
         .increment(1);
         result
@@ -212,10 +227,10 @@ fn outcome<T>(result: &Result<T, CallError<ClientError>>) -> &'static str {
     match result {
         Ok(_) => "ok",
         Err(CallError::Open(_)) => "breaker_open",
-        Err(CallError::Timeout(_)) => "timeout",
+        Err(CallError::Timeout(_)) => TIMEOUT,
         Err(CallError::Inner(ClientError::APIError { code: 400..500, .. })) => "refused",
         Err(CallError::Inner(ClientError::APIError { .. })) => "server_error",
-        Err(CallError::Inner(_)) => "failed",
+        Err(CallError::Inner(_)) => FAILED,
     }
 }
 

@@ -19,6 +19,11 @@ pub(super) struct PassingInstances {
     pub(super) wait: String,
 }
 
+/// The instances of a service over the whole cluster, whatever their checks say.
+pub(super) struct EnteredInstances {
+    pub(super) service: String,
+}
+
 /// One service instance of the agent that is asked.
 pub(super) struct AgentService {
     pub(super) id: String,
@@ -51,6 +56,8 @@ pub(super) struct Service {
     /// Empty when the instance listens where its node does.
     #[serde(default)]
     pub(super) address: String,
+    /// Left out where the instance has none.
+    #[serde(default)]
     pub(super) port: u16,
     /// Absent and null mean none.
     #[serde(default)]
@@ -85,6 +92,26 @@ impl FeaturedEndpoint for PassingInstances {
             }),
             ..Features::default()
         })
+    }
+}
+
+impl Endpoint for EnteredInstances {
+    type Response = Vec<Entry>;
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        format!("health/service/{}", self.service)
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::GET
+    }
+}
+
+impl FeaturedEndpoint for EnteredInstances {
+    fn features(&self) -> Option<Features> {
+        None
     }
 }
 
