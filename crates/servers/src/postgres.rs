@@ -28,7 +28,11 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time a server may take to stop cleanly.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// What it prints when a killed run left something behind that passes, or somebody took its port.
-const LEFTOVER: [&str; 3] = ["lock file", "shared memory", "Address already in use"];
+const LEFTOVER: [&str; 3] = [
+    "lock file",
+    "shared memory",
+    "could not create listen socket",
+];
 
 /// How to run a cluster.
 #[derive(Clone, Debug)]

@@ -9,12 +9,15 @@ use std::{
 use sutazai_mesh::catalog::ServiceName;
 
 use super::Error;
+use crate::site;
 
 /// Distance between the doors of two replicas.
 const REPLICA: u16 = 100;
 
 /// Where free ports are looked for.
 const QUIET: Range<u16> = 20_000..32_000;
+/// Ports that nobody is told of.
+const INNER: usize = 7;
 /// Ports that are tried before the machine counts as full.
 const ATTEMPTS: u32 = 1000;
 
@@ -31,6 +34,8 @@ pub(super) struct Ports {
     ollama: u16,
     pub(super) kong: u16,
     kong_admin: u16,
+    /// What servers use among themselves: Consul's other five, RabbitMQ's port mapper and its nodes.
+    pub(super) inner: [u16; INNER],
     /// Whether replicas have documented ports too.
     documented: bool,
 }
@@ -52,6 +57,7 @@ impl Ports {
             ollama: 10104,
             kong: 10005,
             kong_admin: 10015,
+            inner: quiet().map_err(site::Error::Secrets)?,
             documented: true,
         };
         let servers = [
@@ -87,7 +93,8 @@ impl Ports {
             ollama,
             kong,
             kong_admin,
-        ] = quiet()?;
+            inner @ ..,
+        ] = quiet::<{ 10 + INNER }>()?;
         Ok(Self {
             postgres,
             redis,
@@ -99,6 +106,7 @@ impl Ports {
             ollama,
             kong,
             kong_admin,
+            inner,
             documented: false,
         })
     }
@@ -151,7 +159,7 @@ fn must_be_free(what: &'static str, port: u16) -> Result<(), Error> {
 
 /// Finds free ports below those that the kernel gives to outgoing connections: such a one may be in
 /// use for a moment when a server wants to listen on it, or to listen again after its end.
-pub(super) fn quiet<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
+fn quiet<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     let mut ports = [0; COUNT];
     // All are held until the last is found, so that they differ.
     let mut held = Vec::with_capacity(COUNT);

@@ -7,7 +7,7 @@ use sutazai_servers::{consul, rabbitmq, redis};
 use super::{
     Error, POSTGRES,
     plan::{self, Fresh, Plan},
-    ports::{self, Ports},
+    ports::Ports,
 };
 use crate::{
     secret_file,
@@ -45,8 +45,7 @@ impl Servers {
             "redis-url",
             &format!("redis://:{redis_password}@127.0.0.1:{redis}/0"),
         )?;
-        let inner = ports::quiet().map_err(site::Error::Secrets)?;
-        let [dns, grpc, server, local, wide, epmd, distribution] = inner;
+        let [dns, grpc, server, local, wide, epmd, distribution] = ports.inner;
         let consul_ports = consul::Ports {
             http: ports.consul,
             dns,
