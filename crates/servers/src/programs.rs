@@ -2,7 +2,7 @@
 //! pinned Go module.
 
 use std::{
-    env, fs, io,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ mod toolchain;
 use crate::{
     account::{Account, fnv1a},
     child::on_path,
+    start::LaunchError,
 };
 
 /// Where programs that somebody put there by hand are, beside a checkout's data.
@@ -77,22 +78,9 @@ pub enum ProgramError {
         /// Other ways.
         hint: &'static str,
     },
-    /// A file or folder of the build could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Go could not be run.
-    #[error("can not run {program}")]
-    Run {
-        /// The program.
-        program: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// A file could not be prepared, or Go not be run.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// Go said no.
     #[error("go could not build {name}: {output}")]
     Failed {
@@ -165,10 +153,7 @@ impl Program {
 
     fn reachable(&self, path: &Path) -> Result<PathBuf, ProgramError> {
         // Servers are started from `/`.
-        let path = fs::canonicalize(path).map_err(|source| ProgramError::Prepare {
-            path: path.to_owned(),
-            source,
-        })?;
+        let path = fs::canonicalize(path).map_err(LaunchError::preparing(path))?;
         match Account::for_servers() {
             Some(account) if !account.reaches(&path) => Err(ProgramError::Unreachable {
                 path,

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::child::tail;
+use crate::start::LaunchError;
 
 /// Headers that Debian packages carry, with the package of each.
 const PACKAGED: [(&str, &str); 2] = [
@@ -42,22 +42,9 @@ pub enum HeaderError {
         /// Why not.
         source: io::Error,
     },
-    /// A program said no.
-    #[error("{program} failed: {output}")]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// The end of what it printed.
-        output: String,
-    },
-    /// A file or folder could not be prepared.
-    #[error("can not prepare {path}")]
-    Prepare {
-        /// What was being prepared.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// A file could not be prepared, or a program said no.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
 }
 
 /// Makes a folder below `folder` for the compiler to search, beside `/usr/include`.
@@ -74,10 +61,7 @@ pub(super) async fn prepare(folder: &Path) -> Result<PathBuf, HeaderError> {
     // Whole or not at all, however many processes make it at once.
     let part = folder.join(format!("include-{}", std::process::id()));
     let (target, source) = (part.join("miniaudio"), part.join("source"));
-    fs::create_dir_all(&target).map_err(|source| HeaderError::Prepare {
-        path: target.clone(),
-        source,
-    })?;
+    fs::create_dir_all(&target).map_err(LaunchError::preparing(&target))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet"])
         .args(["--disable-pip-version-check", "--no-deps"])
@@ -98,22 +82,16 @@ pub(super) async fn prepare(folder: &Path) -> Result<PathBuf, HeaderError> {
     if let Err(source) = fs::rename(&part, &headers)
         && !headers.is_dir()
     {
-        return Err(HeaderError::Prepare {
-            path: headers,
-            source,
-        });
+        return Err(LaunchError::preparing(&headers)(source).into());
     }
     Ok(headers)
 }
 
 fn only_file(folder: &Path) -> Result<PathBuf, HeaderError> {
-    let preparing = |source| HeaderError::Prepare {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut files = fs::read_dir(folder).map_err(preparing)?;
+    let preparing = LaunchError::preparing(folder);
+    let mut files = fs::read_dir(folder).map_err(&preparing)?;
     let missing = || preparing(io::ErrorKind::NotFound.into());
-    let file = files.next().ok_or_else(missing)?.map_err(preparing)?;
+    let file = files.next().ok_or_else(missing)?.map_err(&preparing)?;
     Ok(file.path())
 }
 
@@ -130,8 +108,5 @@ async fn run(
     if output.status.success() {
         return Ok(());
     }
-    Err(HeaderError::Failed {
-        program,
-        output: tail(&output.stderr),
-    })
+    Err(LaunchError::failed(program, &output.stderr).into())
 }

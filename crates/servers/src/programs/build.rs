@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
 
 use super::{Program, ProgramError};
-use crate::child::tail;
+use crate::{child::tail, start::LaunchError};
 
 /// How often a build that goes on says so.
 const PROGRESS: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub(super) async fn once(
 ) -> Result<PathBuf, ProgramError> {
     let binary = program.built(cache);
     let folder = binary.parent().unwrap_or(cache);
-    fs::create_dir_all(folder).map_err(preparing(folder))?;
+    fs::create_dir_all(folder).map_err(LaunchError::preparing(folder))?;
     let _lock = lock(program, folder).await?;
     if binary.is_file() {
         return Ok(binary);
@@ -36,7 +36,7 @@ pub(super) async fn once(
     let go = find_go()?;
     for (file, text) in [("go.mod", program.module), ("go.sum", program.checksums)] {
         let file = folder.join(file);
-        fs::write(&file, text).map_err(preparing(&file))?;
+        fs::write(&file, text).map_err(LaunchError::preparing(&file))?;
     }
     // A name of our own: a Go whose parent was killed may still write to its own.
     let part = binary.with_extension(format!("{}.part", std::process::id()));
@@ -56,18 +56,15 @@ pub(super) async fn once(
         .env("GOWORK", "off")
         .env_remove("GOFLAGS")
         .envs(environment.iter().copied());
-    let run = |source| ProgramError::Run {
-        program: go.clone(),
-        source,
-    };
-    let output = watched(program, command).await.map_err(run)?;
+    let output = watched(program, command).await;
+    let output = output.map_err(LaunchError::running(&go))?;
     if !output.status.success() {
         return Err(ProgramError::Failed {
             name: program.name,
             output: tail(&output.stderr),
         });
     }
-    fs::rename(&part, &binary).map_err(preparing(&binary))?;
+    fs::rename(&part, &binary).map_err(LaunchError::preparing(&binary))?;
     sweep(folder);
     Ok(binary)
 }
@@ -88,11 +85,11 @@ fn sweep(folder: &Path) {
 /// Waits for the right to build; it is given back when the file is closed, however that happens.
 async fn lock(program: &Program, folder: &Path) -> Result<fs::File, ProgramError> {
     let path = folder.join("lock");
-    let file = fs::File::create(&path).map_err(preparing(&path))?;
+    let file = fs::File::create(&path).map_err(LaunchError::preparing(&path))?;
     let mut announced = false;
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
-            return Err(preparing(&path)(error.into()));
+            return Err(LaunchError::preparing(&path)(error.into()).into());
         }
         if !announced {
             say(&format!(
@@ -131,9 +128,4 @@ async fn watched(program: &Program, mut command: Command) -> io::Result<Output> 
 /// Writes a line for whoever waits. A log may be off, and a test's output is kept from its reader.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-fn preparing(path: &Path) -> impl FnOnce(io::Error) -> ProgramError {
-    let path = path.to_owned();
-    move |source| ProgramError::Prepare { path, source }
 }
