@@ -2,13 +2,16 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
-.PHONY: help tools run up down logs test test-fast check generate clean
+.PHONY: help tools run up down logs test test-fast bench check generate clean
 
 # Arguments of the command behind a target, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
 ARGS ?=
 # One package only, for example: make test-fast CRATE=task-coordinator
 CRATE ?=
 SCOPE := $(if $(CRATE),-p $(CRATE),--workspace)
+# Rows of `make bench`, all when empty, and whether peers are installed and measured beside ours
+ROW ?=
+PEERS ?=
 # Instances of each service that `make up` starts
 REPLICAS ?= 1
 export RUST_BACKTRACE ?= 1
@@ -37,6 +40,9 @@ test: check ## Everything: checks, all tests, and the platform from a fresh clon
 
 test-fast: tools ## Unit, property, contract and flow tests; needs no server but Postgres' programs
 	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
+
+bench: tools ## Measure the platform beside its limits; ROW=A1 one row, PEERS=1 peers too
+	@cargo build --release --bins && target/release/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
 
 check: tools ## Format, lints, documentation, generated files
 	@cargo fmt --all --check

@@ -4,7 +4,8 @@ use crate::tree::Tree;
 
 /// Each generated file with its text as of now.
 fn generated() -> Vec<(&'static str, String)> {
-    sutazai_cli::generate::files().expect("every file can be rendered")
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    sutazai_cli::generate::files(root).expect("every file can be rendered")
 }
 
 fn faults(tree: &Tree, generated: &[(&'static str, String)]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::Command};
 use serde_json::Value;
 
 /// The layer of each workspace package. A dependency needs a lower layer on its other end.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("sutazai-proto", 0),
     ("sutazai-telemetry", 0),
     ("sutazai-resilience", 0),
@@ -25,12 +25,13 @@ const LAYERS: [(&str, u8); 19] = [
     ("sutazai-servers", 4),
     ("sutazai-testkit", 4),
     ("sutazai-cli", 5),
+    ("sutazai-bench", 6),
     ("system-tests", 6),
 ];
 /// Neither a service nor a library: they stand for foreign systems.
 const DEVELOPMENT: [&str; 2] = ["sutazai-servers", "sutazai-testkit"];
 /// Packages that may use development packages outside tests.
-const USE_DEVELOPMENT: [&str; 2] = ["sutazai-cli", "system-tests"];
+const USE_DEVELOPMENT: [&str; 3] = ["sutazai-cli", "sutazai-bench", "system-tests"];
 
 /// Judges edges `(from, to)` between workspace packages.
 fn faults(edges: &[(String, String)]) -> Vec<String> {

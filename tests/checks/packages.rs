@@ -16,22 +16,24 @@ enum Home {
     Module(&'static str),
     /// In this one file.
     File(&'static str),
+    /// In the limit programs and peers of the benchmark: the raw client is what ours is compared with.
+    Limits,
 }
 
-use Home::{Crate, File, Module};
+use Home::{Crate, File, Limits, Module};
 
 const RULES: [Rule; 11] = [
     Rule {
         package: "consulrs",
-        homes: &[Crate("mesh")],
+        homes: &[Crate("mesh"), Limits],
     },
     Rule {
         package: "lapin",
-        homes: &[Crate("messaging")],
+        homes: &[Crate("messaging"), Limits],
     },
     Rule {
         package: "redis",
-        homes: &[Crate("persistence")],
+        homes: &[Crate("persistence"), Limits],
     },
     Rule {
         package: "failsafe",
@@ -68,6 +70,7 @@ const RULES: [Rule; 11] = [
             Module("store"),
             // Stands for a foreign system.
             Crate("servers"),
+            Limits,
         ],
     },
     Rule {
@@ -80,6 +83,7 @@ const RULES: [Rule; 11] = [
             // Stand for foreign systems.
             Crate("testkit"),
             File("crates/cli/src/site/demo_node.rs"),
+            Limits,
         ],
     },
 ];
@@ -92,6 +96,7 @@ impl Home {
                 source.file == format!("{name}.rs") || source.file.starts_with(&format!("{name}/"))
             }
             File(path) => source.path == *path,
+            Limits => source.path.starts_with("crates/bench/src/limit/"),
         }
     }
 }
@@ -154,6 +159,7 @@ fn planted_uses_are_found() {
             "let c = reqwest::Client::new();",
         ),
         ("crates/agent-kit/src/worker.rs", "use lapin::Channel;"),
+        ("crates/bench/src/rows/tasks.rs", "use lapin::Channel;"),
     ] {
         crate::assert_found(&faults(&Tree::of([(path, text)])), path);
     }
@@ -171,6 +177,7 @@ fn planted_uses_are_found() {
     let allowed = Tree::of([
         ("crates/backend/src/store/turns.rs", "use sqlx::PgPool;"),
         ("crates/mesh/src/http.rs", "use reqwest::Client;"),
+        ("crates/bench/src/limit/claim.rs", "use sqlx::PgPool;"),
         (
             "crates/backend/src/chat.rs",
             "// sqlx::PgPool is not for here",

@@ -1,0 +1,80 @@
+#![doc = include_str!("../README.md")]
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts and sizes stay far below 2^52, and figures are judged to three digits"
+)]
+
+pub mod args;
+pub mod failure;
+pub mod limit;
+pub mod load;
+pub mod machine;
+pub mod peer;
+pub mod quiet;
+pub mod report;
+pub mod round;
+pub mod row;
+pub mod rows;
+pub mod spread;
+pub mod stage;
+pub mod upstream;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sutazai_cli::screen::Screen;
+
+use args::{Args, Part};
+use failure::Failure;
+use stage::{Stage, cores};
+
+/// Runs the command that the process's arguments name.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are "errors" that go to standard output and end well.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    let screen = Screen::new(false);
+    match execute(args, &screen) {
+        Ok(code) => code,
+        Err(error) => {
+            screen.failed(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(args: Args, screen: &Screen) -> Result<ExitCode, Failure> {
+    sutazai_cli::install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::doing("start the runtime"))?;
+    match args.part {
+        Some(Part::Proxy { port, upstream }) => runtime.block_on(limit::proxy::run(port, upstream)),
+        Some(Part::Answer { port }) => runtime.block_on(limit::answer::run(port)),
+        Some(Part::Upstream { ports }) => runtime.block_on(upstream::run(ports)),
+        Some(Part::Spin) => cores::spin(),
+        None => runtime.block_on(Box::pin(measure(&args, screen))),
+    }
+}
+
+/// Measures the rows that were asked for, all when none was.
+async fn measure(args: &Args, screen: &Screen) -> Result<ExitCode, Failure> {
+    let rows = rows::named(&args.rows)?;
+    let stage = Stage::new(args.peers)?;
+    let mut run = report::Run::begin(&stage);
+    for mut row in rows {
+        let outcomes = round::all(row.as_mut(), &stage, args.rounds, screen).await;
+        report::print(&outcomes, screen);
+        run.add(outcomes);
+    }
+    stage.stop().await;
+    let whole = args.rows.is_empty();
+    run.write(whole, screen)?;
+    Ok(ExitCode::from(u8::from(run.missed())))
+}

@@ -1,0 +1,7 @@
+//! The `bench` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sutazai_bench::main()
+}

@@ -1,0 +1,105 @@
+//! LiteLLM's proxy: one worker, no database, no log; a pinned version from PyPI in an environment
+//! of its own.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    failure::Failure,
+    stage::{Core, Program, Running, Stage, free_address},
+    upstream::MODEL,
+};
+
+/// Its name in the table.
+pub const NAME: &str = "LiteLLM";
+/// What is installed.
+pub const VERSION: &str = "1.108.7";
+/// Longest time to be ready: it takes seconds.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Installs it where that was not done, and starts it in front of the upstream.
+///
+/// # Errors
+/// It can not be installed or started.
+pub async fn start(
+    stage: &Stage,
+    upstream: SocketAddr,
+    key: &str,
+) -> Result<(SocketAddr, Running), Failure> {
+    let (at, running, _) = timed(stage, upstream, key).await?;
+    Ok((at, running))
+}
+
+/// As [`start`]; also returns how long it took until it answered.
+///
+/// # Errors
+/// As [`start`].
+pub async fn timed(
+    stage: &Stage,
+    upstream: SocketAddr,
+    key: &str,
+) -> Result<(SocketAddr, Running, Duration), Failure> {
+    let folder = stage.folder().join("peers/litellm");
+    let file = installed(&folder)?;
+    let settings = folder.join("config.yaml");
+    fs::write(&settings, configuration(upstream))
+        .map_err(Failure::doing("write LiteLLM's settings"))?;
+    let at = free_address()?;
+    let words = [
+        "--config".to_owned(),
+        settings.display().to_string(),
+        "--host=127.0.0.1".to_owned(),
+        format!("--port={}", at.port()),
+        "--num_workers=1".to_owned(),
+    ];
+    let program = Program::new("litellm", file, words.to_vec())
+        .with("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        .with("LITELLM_MODE", "PRODUCTION")
+        .with("LITELLM_LOG", "ERROR")
+        // It asks for the same key as ours, and wants it to begin with `sk-` unless told otherwise.
+        .with("LITELLM_MASTER_KEY", key)
+        .with("LITELLM_ALLOW_WEAK_MASTER_KEY", "True");
+    let running = stage.start(&program, Core::Server).await?;
+    let took = running.ready(at, "/health/liveliness", LIMIT).await?;
+    Ok((at, running, took))
+}
+
+/// Returns the program in an environment that holds the pinned version.
+fn installed(folder: &Path) -> Result<PathBuf, Failure> {
+    let file = folder.join("bin/litellm");
+    let mark = folder.join("installed");
+    if fs::read_to_string(&mark).is_ok_and(|version| version == VERSION) {
+        return Ok(file);
+    }
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    let package = format!("litellm[proxy]=={VERSION}");
+    run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", &package]))?;
+    fs::write(&mark, VERSION).map_err(Failure::doing("note what was installed"))?;
+    Ok(file)
+}
+
+fn run(command: &mut Command) -> Result<(), Failure> {
+    let output = command
+        .output()
+        .map_err(Failure::doing("install LiteLLM"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().next_back().unwrap_or_default().to_owned();
+    Err(Failure::Missing(NAME, last))
+}
+
+fn configuration(upstream: SocketAddr) -> String {
+    format!(
+        "model_list:\n  - model_name: \"{MODEL}\"\n    litellm_params:\n      model: \"openai/{MODEL}\"\n      \
+         api_base: http://{upstream}/v1\n      api_key: none\n\
+         litellm_settings:\n  set_verbose: false\n  drop_params: true\n\
+         general_settings:\n  disable_spend_logs: true\n"
+    )
+}

@@ -1,0 +1,167 @@
+//! The model node of all rounds: fixed answers at once, or frames at fixed times.
+//!
+//! A request says what it wants in fields that every proxy passes on: `stream`, `max_tokens` (frames)
+//! and `seed` (milliseconds between two).
+
+use std::{convert::Infallible, net::Ipv4Addr, process::ExitCode, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, future, stream};
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use tokio::{net::TcpListener, time::Instant};
+
+use crate::failure::Failure;
+
+/// The one model.
+pub const MODEL: &str = "bench:latest";
+/// The fixed answer of OpenAI's API: 270 bytes.
+pub const ANSWER: &str = concat!(
+    r#"{"id":"chatcmpl-bench","object":"chat.completion","created":1764374400,"model":"bench:latest","#,
+    r#""choices":[{"index":0,"message":{"role":"assistant","content":"A fixed answer. "},"#,
+    r#""finish_reason":"stop"}],"usage":{"prompt_tokens":11,"completion_tokens":8,"total_tokens":19}}"#,
+);
+const FRAME: &str = concat!(
+    r#"data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1764374400,"#,
+    r#""model":"bench:latest","choices":[{"index":0,"delta":{"content":"token "},"finish_reason":null}]}"#,
+    "\n\n",
+);
+const DONE: &str = "data: [DONE]\n\n";
+const LISTING: &str = concat!(
+    r#"{"models":[{"name":"bench:latest","model":"bench:latest","modified_at":"2026-11-29T00:00:00Z","#,
+    r#""size":1000000,"digest":"b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0","#,
+    r#""details":{"format":"gguf","family":"bench","parameter_size":"1B","quantization_level":"Q4_0"}}]}"#,
+);
+const LINE: &str = concat!(
+    r#"{"model":"bench:latest","created_at":"2026-11-29T00:00:00Z","#,
+    r#""message":{"role":"assistant","content":"token "},"response":"token ","done":false}"#,
+    "\n",
+);
+const LAST_LINE: &str = concat!(
+    r#"{"model":"bench:latest","created_at":"2026-11-29T00:00:00Z","message":{"role":"assistant","content":""},"#,
+    r#""response":"","done":true,"done_reason":"stop","total_duration":1000,"prompt_eval_count":11,"eval_count":3}"#,
+    "\n",
+);
+/// Tokens of an answer in Ollama's own dialect.
+const TOKENS: usize = 3;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    stream: Option<bool>,
+    max_tokens: Option<usize>,
+    seed: Option<u64>,
+}
+
+/// Serves on ports of 127.0.0.1 until the process is ended.
+pub(crate) async fn run(ports: Vec<u16>) -> Result<ExitCode, Failure> {
+    future::try_join_all(ports.into_iter().map(serve)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(port: u16) -> Result<(), Failure> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(Failure::doing("listen"))?;
+    loop {
+        let (stream, _) = listener.accept().await.map_err(Failure::doing("accept"))?;
+        let _ = stream.set_nodelay(true);
+        tokio::spawn(async move {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new());
+            // A client that goes away is no fault of this node.
+            let _ = http
+                .serve_connection(TokioIo::new(stream), service_fn(answer))
+                .await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
+    let asked: Asked = serde_json::from_slice(&body).unwrap_or_default();
+    Ok(match path.as_str() {
+        "/api/version" => fixed(r#"{"version":"0.14.2"}"#),
+        "/api/tags" | "/api/ps" => fixed(LISTING),
+        "/api/show" => fixed(r#"{"capabilities":["completion"],"details":{"family":"bench"}}"#),
+        "/v1/chat/completions" if asked.stream == Some(true) => events(&asked),
+        "/v1/chat/completions" => fixed(ANSWER),
+        "/api/chat" | "/api/generate" if asked.stream == Some(false) => fixed(LAST_LINE),
+        "/api/chat" | "/api/generate" => lines(),
+        _ => {
+            let mut response = fixed("{}");
+            *response.status_mut() = http::StatusCode::NOT_FOUND;
+            response
+        }
+    })
+}
+
+fn fixed(text: &'static str) -> Response<Body> {
+    let body = Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync();
+    typed(body, "application/json")
+}
+
+fn typed(body: Body, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(body);
+    let kind = http::HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn streamed(parts: impl Stream<Item = &'static str> + Send + 'static) -> Body {
+    let frames = parts.map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
+    StreamBody::new(frames).boxed_unsync()
+}
+
+/// Frames at fixed times from now on: one that is late makes the next one no later.
+fn events(asked: &Asked) -> Response<Body> {
+    let begun = Instant::now();
+    let pause = Duration::from_millis(asked.seed.unwrap_or(0));
+    let frames = stream::iter(0..asked.max_tokens.unwrap_or(1)).then(move |count| async move {
+        let at = begun + pause * u32::try_from(count).unwrap_or(u32::MAX);
+        if !pause.is_zero() {
+            tokio::time::sleep_until(at).await;
+        }
+        FRAME
+    });
+    typed(
+        streamed(frames.chain(stream::iter([DONE]))),
+        "text/event-stream",
+    )
+}
+
+fn lines() -> Response<Body> {
+    let parts = stream::iter([LINE; TOKENS]).chain(stream::iter([LAST_LINE]));
+    typed(streamed(parts), "application/x-ndjson")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fixed_answers_are_what_the_table_says() {
+        assert_eq!(ANSWER.len(), 270);
+        for text in [ANSWER, LISTING, LINE, LAST_LINE] {
+            assert!(
+                serde_json::from_str::<serde_json::Value>(text).is_ok(),
+                "{text}"
+            );
+        }
+        assert!(LISTING.contains(MODEL));
+    }
+}
