@@ -11,6 +11,6 @@ mod service;
 mod traces;
 
 pub use config::{Config, DEFAULT_FILTER, Format, UnknownFormat};
-pub use init::{Guard, InitError, init};
+pub use init::{Guard, InitError, init, spans_are_read};
 pub use service::service_span;
 pub use traces::{Export, Sampling, Traces};

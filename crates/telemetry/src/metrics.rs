@@ -1,5 +1,7 @@
 //! What the process counted, as text for Prometheus and as totals for diagnostics.
 
+mod by_label;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -12,6 +14,8 @@ use std::{
 };
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+pub use by_label::ByLabel;
 
 use crate::{init::InitError, names};
 
