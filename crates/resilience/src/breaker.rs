@@ -155,6 +155,11 @@ impl Breaker {
         self.core.lock().snapshot()
     }
 
+    /// Tells whether a call would be refused now. Half open it lets one through, so it would not.
+    pub fn keeps_out(&self) -> bool {
+        self.core.lock().keeps_out()
+    }
+
     /// Returns its newest changes, oldest first.
     pub fn history(&self) -> Vec<Transition> {
         self.core.lock().history()

@@ -35,6 +35,11 @@ impl Deadline {
         Self(now.checked_add(budget).unwrap_or_else(|| now + FAR))
     }
 
+    /// Returns the instant itself, for a timer.
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+
     /// Returns the time that is left, zero when it is over.
     pub fn remaining(&self) -> Duration {
         self.0.saturating_duration_since(Instant::now())

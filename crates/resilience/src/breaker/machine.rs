@@ -192,19 +192,27 @@ impl Core {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let state = self.state();
         Snapshot {
             name: self.name.to_string(),
-            state,
+            state: self.state(),
             successes: self.successes,
             failures: self.failures,
             rejections: self.rejections,
             last_error: self.last_error.clone(),
             forced: self.held.is_some(),
-            next_try_in: (state == State::Open && self.held.is_none())
-                .then(|| self.open_left())
-                .flatten(),
+            next_try_in: self.next_try_in(),
         }
+    }
+
+    pub(super) fn keeps_out(&self) -> bool {
+        self.state() == State::Open && self.next_try_in() != Some(Duration::ZERO)
+    }
+
+    /// Time until a call may pass again; none when calls pass, or when it is held open.
+    fn next_try_in(&self) -> Option<Duration> {
+        (self.state() == State::Open && self.held.is_none())
+            .then(|| self.open_left())
+            .flatten()
     }
 
     fn state(&self) -> State {
