@@ -16,6 +16,7 @@ use axum::{
 };
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_proto::{ErrorCode, Problem};
+use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use tracing::error;
 
@@ -28,11 +29,15 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 
 /// Puts the layers around all routes of a process.
 pub(crate) fn wrap(routes: Router, service: ServiceName) -> Router {
-    routes
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
-        .layer(CatchPanicLayer::custom(answer_panic))
-        .layer(middleware::from_fn_with_state(service, observe::observe))
+    let observer = observe::Observer::new(service);
+    // One stack and not four: the router boxes each layer's service, future and body again.
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(middleware::from_fn_with_state(observer, observe::observe))
+            .layer(CatchPanicLayer::custom(answer_panic))
+            .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
+            .layer(DefaultBodyLimit::max(BODY_BYTES)),
+    )
 }
 
 #[expect(

@@ -18,7 +18,7 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, Span, debug, warn};
+use tracing::{Span, debug, warn};
 
 pub(crate) use body::{End, Until};
 
@@ -94,13 +94,13 @@ pub(crate) async fn serve(
             protocol,
             peer,
             ends: ends.clone(),
+            span: Span::current(),
         };
         let gauge = load::ConnectionGauge::new(service);
-        let work = async move {
+        connections.spawn(async move {
             served.run(stream).await;
             drop((slot, gauge));
-        };
-        connections.spawn(work.instrument(Span::current()));
+        });
     }
     // Closes the socket: a client that comes now is refused and can go elsewhere.
     drop(listener);

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -10,23 +11,52 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
+use metrics::{Counter, Histogram};
 use pin_project_lite::pin_project;
-use sutazai_telemetry::names;
+use sutazai_telemetry::{metrics::ByLabel, names};
 use tracing::{Span, error, info, warn};
 
 use crate::admin::PROBE_PATHS;
 
 /// nginx's status for a request without an answer: the client left, or the stop cut it off.
 const UNANSWERED: u16 = 499;
+const UNANSWERED_NAME: &str = "499";
 /// Endpoint of requests that no route takes: raw paths have no bound.
 const NO_ROUTE: &str = "unmatched";
+
+/// The instruments of all endpoints of a process.
+#[derive(Default)]
+pub(super) struct Endpoints(ByLabel<Endpoint>);
+
+/// The instruments of one endpoint, by method and status.
+pub(super) struct Endpoint {
+    name: String,
+    answered: ByLabel<ByLabel<Answered>>,
+}
+
+/// Counts the answers with the same labels.
+struct Answered {
+    total: Counter,
+    seconds: Histogram,
+}
+
+impl Endpoints {
+    /// Returns the endpoint of a route; requests that no route takes share one.
+    pub(super) fn of(&self, route: Option<&str>) -> Arc<Endpoint> {
+        let name = route.unwrap_or(NO_ROUTE);
+        self.0.get(name, || Endpoint {
+            name: name.to_owned(),
+            answered: ByLabel::default(),
+        })
+    }
+}
 
 /// One request with its answer; dropping it counts and logs it.
 pub(super) struct Exchange {
     span: Span,
     started: Instant,
     method: &'static str,
-    endpoint: String,
+    endpoint: Arc<Endpoint>,
     path: String,
     status: Option<StatusCode>,
     reason: Option<String>,
@@ -37,14 +67,14 @@ impl Exchange {
     pub(super) fn begin(
         span: Span,
         method: &'static str,
-        endpoint: Option<&str>,
+        endpoint: Arc<Endpoint>,
         path: &str,
     ) -> Self {
         Self {
             span,
             started: Instant::now(),
             method,
-            endpoint: endpoint.unwrap_or(NO_ROUTE).to_owned(),
+            endpoint,
             path: path.to_owned(),
             status: None,
             reason: None,
@@ -64,7 +94,13 @@ impl Exchange {
             self.whole = true;
             return body;
         }
-        let span = self.span.clone();
+        // A body that is there as a whole does nothing that could be told.
+        let there = body.size_hint().exact().is_some();
+        let span = if there {
+            Span::none()
+        } else {
+            self.span.clone()
+        };
         Body::new(Observed {
             body,
             span,
@@ -73,20 +109,27 @@ impl Exchange {
     }
 
     fn count(&self, status: &str) {
-        let labels = [
-            ("method", self.method.to_owned()),
-            ("endpoint", self.endpoint.clone()),
-            ("status", status.to_owned()),
-        ];
         let took = self.started.elapsed().as_secs_f64();
-        metrics::counter!(names::API_REQUEST_TOTAL, &labels).increment(1);
-        metrics::histogram!(names::API_REQUEST_DURATION_SECONDS, &labels).record(took);
+        let of_method = self.endpoint.answered.get(self.method, ByLabel::default);
+        let answered = of_method.get(status, || {
+            let labels = [
+                ("method", self.method.to_owned()),
+                ("endpoint", self.endpoint.name.clone()),
+                ("status", status.to_owned()),
+            ];
+            Answered {
+                total: metrics::counter!(names::API_REQUEST_TOTAL, &labels),
+                seconds: metrics::histogram!(names::API_REQUEST_DURATION_SECONDS, &labels),
+            }
+        });
+        answered.total.increment(1);
+        answered.seconds.record(took);
     }
 
     fn count_error(&self, error_type: &str) {
         let labels = [
             ("method", self.method.to_owned()),
-            ("endpoint", self.endpoint.clone()),
+            ("endpoint", self.endpoint.name.clone()),
             ("error_type", error_type.to_owned()),
         ];
         metrics::counter!(names::API_ERRORS_TOTAL, &labels).increment(1);
@@ -94,6 +137,9 @@ impl Exchange {
 
     /// Marks the span as failed where the server is at fault, as the conventions ask for.
     fn trace(&self, status: u16, error_type: Option<&str>) {
+        if !sutazai_telemetry::spans_are_read() {
+            return;
+        }
         if self.status.is_some() {
             self.span.record("http.response.status_code", status);
         }
@@ -104,7 +150,7 @@ impl Exchange {
     }
 
     fn log(&self, status: u16, error_type: Option<&str>) {
-        if PROBE_PATHS.contains(&self.endpoint.as_str()) {
+        if PROBE_PATHS.contains(&self.endpoint.name.as_str()) {
             return;
         }
         let Self {
@@ -117,6 +163,7 @@ impl Exchange {
         macro_rules! line {
             ($level:ident) => {
                 $level!(
+                    parent: &self.span,
                     method,
                     path,
                     status,
@@ -137,14 +184,17 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let _entered = self.span.enter();
+        let name = self
+            .status
+            .as_ref()
+            .map_or(UNANSWERED_NAME, StatusCode::as_str);
         let status = self.status.map_or(UNANSWERED, |status| status.as_u16());
         let failed = status >= 400;
         let error_type = failed.then(|| {
             let reason = self.reason.clone();
             reason.unwrap_or_else(|| error_type(self.status))
         });
-        self.count(&status.to_string());
+        self.count(name);
         if let Some(error_type) = &error_type {
             self.count_error(error_type);
         }

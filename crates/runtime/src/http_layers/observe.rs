@@ -1,5 +1,7 @@
 //! The outermost layer: names the request, joins its trace, and sees the answer through.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -12,15 +14,31 @@ use tracing::{Instrument, field, info_span};
 
 use super::{
     RequestId,
-    exchange::Exchange,
+    exchange::{Endpoints, Exchange},
     problem::{About, complete},
 };
 
 /// Stands for every method that a client invents.
 const OTHER: &str = "OTHER";
 
+/// What sees the requests of one process.
+#[derive(Clone)]
+pub(super) struct Observer {
+    service: ServiceName,
+    endpoints: Arc<Endpoints>,
+}
+
+impl Observer {
+    pub(super) fn new(service: ServiceName) -> Self {
+        Self {
+            service,
+            endpoints: Arc::default(),
+        }
+    }
+}
+
 pub(super) async fn observe(
-    State(service): State<ServiceName>,
+    State(Observer { service, endpoints }): State<Observer>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -30,31 +48,35 @@ pub(super) async fn observe(
     let route = route.as_ref().map(MatchedPath::as_str);
     let path = request.uri().path().to_owned();
     let method = label(request.method());
+    // What nobody reads is left out.
+    let read = sutazai_telemetry::spans_are_read();
     // No parent here: a request is part of its caller's trace or begins one.
     let span = info_span!(
         parent: None,
         "http",
-        "otel.name" = span_name(method, route),
-        "otel.kind" = "server",
+        "otel.name" = read.then(|| span_name(method, route)),
+        "otel.kind" = read.then_some("server"),
         "otel.status_code" = field::Empty,
         service = service.as_str(),
         request_id = id.as_str(),
-        "http.request.method" = method,
-        "http.route" = route,
+        "http.request.method" = read.then_some(method),
+        "http.route" = route.filter(|_| read),
         "http.response.status_code" = field::Empty,
-        "url.path" = path,
-        "url.scheme" = "http",
+        "url.path" = read.then_some(&path),
+        "url.scheme" = read.then_some("http"),
         "error.type" = field::Empty,
     );
     propagate::set_parent(&span, service.as_str(), request.headers());
-    let mut exchange = Exchange::begin(span.clone(), method, route, &path);
+    let mut exchange = Exchange::begin(span.clone(), method, endpoints.of(route), &path);
     let matched = route.is_some();
     async move {
         let response = next.run(request).await;
+        let status = response.status();
+        let failed = status.is_client_error() || status.is_server_error();
         let about = About {
             path: &path,
             request_id: id.as_str(),
-            trace_id: propagate::trace_id(),
+            trace_id: failed.then(propagate::trace_id).flatten(),
             matched,
         };
         let (mut response, reason) = complete(response, about).await;

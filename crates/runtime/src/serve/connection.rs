@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::{net::TcpStream, time::sleep};
 use tonic::Status;
 use tower::ServiceExt;
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::{AGE, End, Ends, HEADER_TIME, Protocol, Until, leftover::Leftover, load::Requests};
 use crate::parting::{LastWords, STOPPING, shutting_down};
@@ -27,6 +27,9 @@ pub(super) struct Connection {
     pub(super) protocol: Protocol,
     pub(super) peer: SocketAddr,
     pub(super) ends: Ends,
+    /// The span of the listener. It is entered to say something, not for each poll, which would cost
+    /// 600 instructions for each piece of an answer: requests have spans of their own.
+    pub(super) span: Span,
 }
 
 impl Connection {
@@ -48,7 +51,7 @@ impl Connection {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        debug!(error, peer = %self.peer, "connection ended early");
+                        debug!(parent: &self.span, error, peer = %self.peer, "connection ended early");
                     }
                     return;
                 }
