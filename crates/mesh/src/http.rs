@@ -1,11 +1,16 @@
 //! The named clients for foreign HTTP servers; nothing else in the platform makes one.
 
-use std::time::Duration;
+mod nodes;
 
-use metrics::counter;
-use reqwest::{Client, Error, IntoUrl, Method, Request, RequestBuilder, Response, redirect};
-use sutazai_telemetry::{names, propagate};
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use metrics::{Counter, counter};
+use reqwest::{Client, Error, IntoUrl, Method, RequestBuilder, Response, redirect};
+use sutazai_telemetry::{metrics::ByLabel, names, propagate};
 use tracing::{Instrument, Span, field, info_span};
+
+pub use nodes::{Answer, AnswerBody, NodeClient, NodeFailure};
 
 /// How many idle connections to one server are kept, and for how long.
 const IDLE_PER_SERVER: usize = 32;
@@ -22,12 +27,28 @@ pub type Failure = Error;
 /// It sets no total time: answers are streams, and only their reader knows how long silence is.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    name: &'static str,
     client: Client,
+    counted: Arc<Counted>,
+}
+
+/// Counts the requests of one client.
+#[derive(Debug)]
+struct Counted {
+    client: &'static str,
+    outcomes: ByLabel<Counter>,
+}
+
+/// Where a request goes.
+struct Target<'a> {
+    scheme: &'a str,
+    server: &'a str,
+    port: Option<u16>,
+    path: &'a str,
 }
 
 impl HttpClient {
-    /// Makes the client for the nodes that run models.
+    /// Makes a client for single questions to nodes that run models; their work goes through
+    /// [`NodeClient`].
     ///
     /// It follows no redirect and asks no proxy: the configuration names each node itself.
     ///
@@ -62,7 +83,10 @@ impl HttpClient {
             .no_proxy()
             .user_agent(USER_AGENT)
             .build()?;
-        Ok(Self { name, client })
+        Ok(Self {
+            client,
+            counted: Arc::new(Counted::new(name)),
+        })
     }
 
     /// Starts a request; [`Self::send`] sends it.
@@ -76,33 +100,68 @@ impl HttpClient {
     /// Fails when the request is malformed or no answer comes; an answer of any status is none.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let mut request = request.build()?;
-        let span = span(&request);
+        let url = request.url();
+        let span = span(request.method().as_str(), || Target {
+            scheme: url.scheme(),
+            server: url.host_str().unwrap_or_default(),
+            port: url.port_or_known_default(),
+            path: url.path(),
+        });
         span.in_scope(|| propagate::inject(request.headers_mut()));
         let sending = self.client.execute(request);
         let result = sending.instrument(span.clone()).await;
-        let outcome = outcome(&result);
-        if let Ok(response) = &result {
-            span.record("http.response.status_code", response.status().as_u16());
+        let (status, outcome) = match &result {
+            Ok(response) => (Some(response.status()), outcome(response.status())),
+            Err(error) if error.is_timeout() => (None, "timeout"),
+            Err(error) if error.is_connect() => (None, "unreachable"),
+            Err(_) => (None, "failed"),
+        };
+        self.counted.note(&span, status, outcome);
+        result
+    }
+}
+
+impl Counted {
+    fn new(client: &'static str) -> Self {
+        Self {
+            client,
+            outcomes: ByLabel::default(),
+        }
+    }
+
+    /// Counts a request, and says in its span how it ended.
+    fn note(&self, span: &Span, status: Option<StatusCode>, outcome: &'static str) {
+        if let Some(status) = status {
+            span.record("http.response.status_code", status.as_u16());
         }
         if outcome != "ok" {
             span.record("otel.status_code", "ERROR");
             span.record("error.type", outcome);
         }
-        counter!(
-            names::HTTP_CLIENT_REQUESTS_TOTAL,
-            "client" => self.name,
-            "outcome" => outcome,
-        )
-        .increment(1);
-        result
+        let counter = self.outcomes.get(outcome, || {
+            counter!(
+                names::HTTP_CLIENT_REQUESTS_TOTAL,
+                "client" => self.client,
+                "outcome" => outcome,
+            )
+        });
+        counter.increment(1);
     }
 }
 
-/// Makes the span of a request; what of its URL may be a secret is left out.
-fn span(request: &Request) -> Span {
-    let (method, url) = (request.method().as_str(), request.url());
-    let server = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().unwrap_or_default();
+/// Makes the span of a request; what of its URL may be a secret is left out. Where nobody reads spans
+/// there is none, and the request belongs to the span around it.
+fn span<'a>(method: &str, target: impl FnOnce() -> Target<'a>) -> Span {
+    if !sutazai_telemetry::spans_are_read() {
+        return Span::none();
+    }
+    let Target {
+        scheme,
+        server,
+        port,
+        path,
+    } = target();
+    let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
     info_span!(
         "http.client",
         "otel.name" = method,
@@ -112,20 +171,15 @@ fn span(request: &Request) -> Span {
         "http.response.status_code" = field::Empty,
         "server.address" = server,
         "server.port" = port,
-        "url.full" = format!("{}://{server}:{port}{}", url.scheme(), url.path()),
+        "url.full" = format!("{scheme}://{server}:{port}{path}"),
         "error.type" = field::Empty,
     )
 }
 
-fn outcome(result: &Result<Response, Error>) -> &'static str {
-    match result {
-        Ok(response) => match response.status().as_u16() {
-            100..=399 => "ok",
-            400..=499 => "client_error",
-            _ => "server_error",
-        },
-        Err(error) if error.is_timeout() => "timeout",
-        Err(error) if error.is_connect() => "unreachable",
-        Err(_) => "failed",
+fn outcome(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..=399 => "ok",
+        400..=499 => "client_error",
+        _ => "server_error",
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use sutazai_mesh::http::NodeFailure;
 use sutazai_proto::{Coded, Details, ErrorCode, Violation};
 
 /// A request that brought no answer, or not all of it.
@@ -100,10 +101,10 @@ pub enum Error {
 pub enum Fault {
     /// It took no connection.
     #[error("can not be reached: {}", sutazai_proto::status::chain(.0))]
-    Unreachable(reqwest::Error),
+    Unreachable(NodeFailure),
     /// It broke the connection, or ended the answer before its end.
     #[error("broke off its answer{}", .0.as_ref().map(|e| format!(": {}", sutazai_proto::status::chain(e))).unwrap_or_default())]
-    BrokenOff(Option<reqwest::Error>),
+    BrokenOff(Option<NodeFailure>),
     /// It answered with a server error.
     #[error("failed with status {status}: {message}")]
     Status {

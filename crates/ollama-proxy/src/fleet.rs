@@ -1,6 +1,7 @@
 //! The nodes, what they have, and the one way in which a request reaches one of them.
 
 mod admission;
+mod instruments;
 mod listing;
 mod node;
 mod open;
@@ -157,7 +158,11 @@ impl Fleet {
     }
 
     fn named(&self, asked: &str) -> Option<Arc<str>> {
-        models::resolve(asked, self.names(true).iter().map(AsRef::as_ref)).map(Into::into)
+        let nodes = self.roster.nodes();
+        nodes.iter().find_map(|node| {
+            let facts = node.facts();
+            facts.named(asked).filter(|_| facts.live).map(Into::into)
+        })
     }
 
     /// Names of all models, of live nodes or of the others.

@@ -7,9 +7,10 @@ mod wire;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use serde::de::DeserializeOwned;
-use sutazai_mesh::http::HttpClient;
+use sutazai_mesh::http::{Answer, AnswerBody, NodeClient, NodeFailure};
 
 pub(crate) use address::{InvalidAddress, NodeUrl};
 pub(crate) use lines::{Lines, MAX_LINE};
@@ -29,7 +30,7 @@ const MESSAGE_LIMIT: usize = 2 * 1024;
 
 /// Speaks to any node.
 #[derive(Clone)]
-pub(crate) struct Client(HttpClient);
+pub(crate) struct Client(NodeClient);
 
 /// What one health check found.
 #[derive(Debug)]
@@ -48,7 +49,9 @@ pub(crate) enum CheckError {
     #[error("no answer within {} s", .0.as_secs_f32())]
     Late(Duration),
     #[error("{}", sutazai_proto::status::chain(.0))]
-    Http(reqwest::Error),
+    Http(#[from] NodeFailure),
+    #[error("it answered with status {0}")]
+    Status(StatusCode),
     #[error("a list is longer than {LIST_LIMIT} bytes")]
     TooLong,
     #[error("a list can not be read: {0}")]
@@ -61,38 +64,31 @@ impl CheckError {
         match self {
             Self::Late(_) => true,
             Self::Http(error) => error.is_timeout(),
-            Self::TooLong | Self::Json(_) => false,
+            Self::Status(_) | Self::TooLong | Self::Json(_) => false,
         }
     }
 }
 
-impl From<reqwest::Error> for CheckError {
-    fn from(error: reqwest::Error) -> Self {
-        Self::Http(error.without_url())
-    }
-}
-
 impl Client {
-    pub(crate) fn new(http: HttpClient) -> Self {
-        Self(http)
+    pub(crate) fn new(nodes: NodeClient) -> Self {
+        Self(nodes)
     }
 
     /// Sends a request whose answer is read by the caller.
     pub(crate) async fn post(
         &self,
         node: &NodeUrl,
-        path: &str,
+        path: &'static str,
         content_type: HeaderValue,
         body: Bytes,
-    ) -> Result<reqwest::Response, reqwest::Error> {
-        let request = self.0.request(Method::POST, node.join(path));
-        let request = request
-            .header(header::CONTENT_TYPE, content_type)
-            .body(body);
-        self.0
-            .send(request)
-            .await
-            .map_err(reqwest::Error::without_url)
+    ) -> Result<Answer, NodeFailure> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = node.join(path);
+        request
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+        self.0.send(request).await
     }
 
     /// Asks a node what it is and has; loads nothing.
@@ -123,12 +119,17 @@ impl Client {
     async fn get<T: DeserializeOwned>(
         &self,
         node: &NodeUrl,
-        path: &str,
+        path: &'static str,
     ) -> Result<(T, bool), CheckError> {
-        let request = self.0.request(Method::GET, node.join(path));
-        let mut response = self.0.send(request).await?.error_for_status()?;
-        let demo = response.headers().contains_key(DEMO_HEADER);
-        let body = read(&mut response, LIST_LIMIT)
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = node.join(path);
+        let answer = self.0.send(request).await?;
+        let status = answer.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(CheckError::Status(status));
+        }
+        let demo = answer.headers().contains_key(DEMO_HEADER);
+        let body = read(answer.into_body(), LIST_LIMIT)
             .await?
             .ok_or(CheckError::TooLong)?;
         Ok((serde_json::from_slice(&body)?, demo))
@@ -136,8 +137,8 @@ impl Client {
 }
 
 /// Reads the words of an error answer, in either dialect, as far as they are worth telling.
-pub(crate) async fn error_message(mut response: reqwest::Response) -> String {
-    let body = read(&mut response, MESSAGE_LIMIT)
+pub(crate) async fn error_message(answer: Answer) -> String {
+    let body = read(answer.into_body(), MESSAGE_LIMIT)
         .await
         .ok()
         .flatten()
@@ -146,16 +147,14 @@ pub(crate) async fn error_message(mut response: reqwest::Response) -> String {
 }
 
 /// Reads a whole body; nothing when it is longer than the limit.
-async fn read(
-    response: &mut reqwest::Response,
-    limit: usize,
-) -> Result<Option<Bytes>, reqwest::Error> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
+async fn read(mut body: AnswerBody, limit: usize) -> Result<Option<Bytes>, NodeFailure> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let chunk = frame?.into_data().unwrap_or_default();
+        if read.len() + chunk.len() > limit {
             return Ok(None);
         }
-        body.extend_from_slice(&chunk);
+        read.extend_from_slice(&chunk);
     }
-    Ok(Some(body.freeze()))
+    Ok(Some(read.freeze()))
 }

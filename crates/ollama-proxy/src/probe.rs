@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sutazai_mesh::http::HttpClient;
+use sutazai_mesh::http::NodeClient;
 use sutazai_proto::status::chain;
 use sutazai_resilience::{Breakers, Deadline};
 use sutazai_runtime::probe::{Evidence, Failure, Probe};
@@ -100,7 +100,7 @@ impl Probe for NodeProbe {
 
 /// Asks every node once, without the service; one that answers is enough.
 pub(crate) async fn look(config: FleetConfig) -> Result<String, String> {
-    let client = HttpClient::ollama(config.limits.connect).map_err(|error| chain(&error))?;
+    let client = NodeClient::new(config.limits.connect).map_err(|error| chain(&error))?;
     let fleet = Fleet::new(config, Client::new(client), &Breakers::new());
     fleet.refresh(Duration::ZERO).await;
     let seen = NodeProbe(Arc::new(fleet)).check().await;

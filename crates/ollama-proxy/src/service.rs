@@ -6,7 +6,7 @@ use sutazai_auth::{
     Identity, Principal, Role, grpc, http::Authenticator, keys::KeyError,
     principal::DEFAULT_TENANT, store::Keys,
 };
-use sutazai_mesh::{catalog::ServiceName, http::HttpClient};
+use sutazai_mesh::{catalog::ServiceName, http::NodeClient};
 use sutazai_persistence::{DatabaseError, postgres::Database};
 use sutazai_proto::inference::v1::inference_server::InferenceServer;
 use sutazai_runtime::{
@@ -42,7 +42,7 @@ pub enum BuildError {
     Database(#[from] DatabaseError),
     /// The client for the nodes can not be made.
     #[error("no HTTP client can be made")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] rustls::Error),
     /// A socket can not be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -61,7 +61,7 @@ impl Config {
             &self.jwks_file,
         )?;
         let breakers = parts.breakers.clone();
-        let client = Client::new(HttpClient::ollama(self.fleet.limits.connect)?);
+        let client = Client::new(NodeClient::new(self.fleet.limits.connect)?);
         let fleet = Arc::new(Fleet::new(self.fleet, client, &breakers));
         fleet.refresh(std::time::Duration::ZERO).await;
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use metrics::gauge;
 use parking_lot::Mutex;
-use sutazai_resilience::breaker::{Breaker, State};
+use sutazai_resilience::Breaker;
 use sutazai_telemetry::names;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -32,6 +32,8 @@ struct Inner {
     waiting: HashMap<Ticket, oneshot::Sender<Option<Slot>>>,
     /// Mean time that a slot is held, in seconds.
     mean_hold: f64,
+    /// How long the queue is by the metric.
+    told: Option<usize>,
 }
 
 /// Why there is no slot.
@@ -65,6 +67,7 @@ impl Admission {
             breakers: HashMap::new(),
             waiting: HashMap::new(),
             mean_hold: RETRY_AFTER.0,
+            told: None,
         });
         Self(Arc::new(Shared { state, wait }))
     }
@@ -142,7 +145,6 @@ impl Admission {
     /// Changes the schedule and serves the queue before and after: breakers open and recover by
     /// themselves, so something may have become free since the last change, and whoever waits for
     /// it was here first.
-    #[expect(clippy::cast_precision_loss, reason = "the queue is short")]
     fn change<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         let (value, served) = {
             let mut inner = self.0.state.lock();
@@ -150,7 +152,7 @@ impl Admission {
             let mut served = self.settle(&mut inner);
             let value = work(&mut inner);
             served.extend(self.settle(&mut inner));
-            gauge!(names::INFERENCE_QUEUED).set(inner.schedule.queued() as f64);
+            inner.tell_queue();
             (value, served)
         };
         // Outside the lock: a slot whose receiver has left is dropped here, and dropping it locks.
@@ -216,7 +218,16 @@ impl Drop for Leaving<'_> {
 impl Inner {
     fn bar_nodes(&mut self) {
         for (node, breaker) in &self.breakers {
-            self.schedule.bar(*node, keeps_out(breaker));
+            self.schedule.bar(*node, breaker.keeps_out());
+        }
+    }
+
+    /// Reports the length of the queue where it changed: mostly it is empty and stays so.
+    #[expect(clippy::cast_precision_loss, reason = "the queue is short")]
+    fn tell_queue(&mut self) {
+        let queued = self.schedule.queued();
+        if self.told.replace(queued) != Some(queued) {
+            gauge!(names::INFERENCE_QUEUED).set(queued as f64);
         }
     }
 
@@ -246,12 +257,6 @@ impl Inner {
             (self.schedule.queued() + 1) as f64 / self.schedule.usable_slots().max(1) as f64;
         Duration::from_secs_f64((self.mean_hold * rounds).clamp(RETRY_AFTER.0, RETRY_AFTER.1))
     }
-}
-
-/// Tells whether a breaker would refuse a call now. Half open it lets one through, so it does not.
-fn keeps_out(breaker: &Breaker) -> bool {
-    let now = breaker.snapshot();
-    now.state == State::Open && now.next_try_in != Some(Duration::ZERO)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use parking_lot::RwLock;
 use sutazai_resilience::{Breaker, Breakers, breaker::State};
 
-use super::schedule::NodeId;
+use super::{instruments::Instruments, schedule::NodeId};
 use crate::{
     models,
     ollama::{CheckError, Health, Listed, NodeUrl},
@@ -21,6 +21,7 @@ pub(super) struct Node {
     pub(super) name: Arc<str>,
     pub(super) url: NodeUrl,
     pub(super) breaker: Breaker,
+    pub(super) instruments: Instruments,
     facts: RwLock<Arc<Facts>>,
     last_error: RwLock<Option<String>>,
 }
@@ -39,11 +40,12 @@ pub(super) struct Facts {
 
 impl Node {
     pub(super) fn new(id: NodeId, url: NodeUrl, breakers: &Breakers) -> Self {
-        let name = url.name();
+        let name: Arc<str> = url.name().into();
         Self {
             id,
             breaker: breakers.get(&format!("ollama:{name}")),
-            name: name.into(),
+            instruments: Instruments::new(name.clone()),
+            name,
             url,
             facts: RwLock::default(),
             last_error: RwLock::default(),
@@ -128,7 +130,12 @@ impl Facts {
     }
 
     pub(super) fn has(&self, model: &str) -> bool {
-        models::resolve(model, self.models.iter().map(Listed::name)).is_some()
+        self.named(model).is_some()
+    }
+
+    /// Returns the full name of the model that is meant.
+    pub(super) fn named(&self, asked: &str) -> Option<&str> {
+        models::resolve(asked, self.models.iter().map(Listed::name))
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {

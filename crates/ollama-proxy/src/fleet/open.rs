@@ -4,10 +4,8 @@ use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use metrics::{counter, histogram};
 use sutazai_proto::{Coded, status::chain};
 use sutazai_resilience::Deadline;
-use sutazai_telemetry::names;
 use tokio::time::Instant;
 
 use super::{
@@ -83,7 +81,9 @@ impl Fleet {
                 continue;
             };
             let attempt = self.attempt(node, slot, call, &window, &begin).await;
-            count(node, attempt.as_ref().err());
+            let failed = attempt.as_ref().err();
+            node.instruments
+                .attempted(failed.map_or("opened", Coded::reason));
             let error = match attempt {
                 Ok(opened) => {
                     permit.success();
@@ -165,6 +165,7 @@ impl Fleet {
             Opens::WithWhole => (window.limits.total, Fault::Total),
         };
         let started = Instant::now();
+        let instruments = node.instruments.of(&call.model);
         let opening = async {
             let (content_type, body) = (call.content_type.clone(), call.body.clone());
             let sent = self
@@ -186,7 +187,7 @@ impl Fleet {
             let reply = Reply::new(
                 response,
                 node.name.clone(),
-                call.model.clone(),
+                instruments.clone(),
                 *window,
                 slot,
             );
@@ -198,8 +199,7 @@ impl Fleet {
                 .over(&node.name)
                 .unwrap_or_else(|| fault(silent(patience))))
         })?;
-        histogram!(names::INFERENCE_FIRST_TOKEN_SECONDS, "model" => call.model.to_string(), "node" => node.name.to_string())
-            .record(started.elapsed());
+        instruments.opened(started.elapsed());
         Ok(opened)
     }
 }
@@ -212,10 +212,4 @@ fn is_empty_answer(error: &Error) -> bool {
             ..
         }
     )
-}
-
-fn count(node: &Node, error: Option<&Error>) {
-    let outcome = error.map_or("opened", Coded::reason).to_owned();
-    counter!(names::INFERENCE_ATTEMPTS_TOTAL, "node" => node.name.to_string(), "outcome" => outcome)
-        .increment(1);
 }

@@ -1,16 +1,22 @@
 //! The answer of a node as it arrives, within the limits on silence and on the whole.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode};
-use metrics::histogram;
-use sutazai_resilience::Deadline;
-use sutazai_telemetry::names;
-use tokio::time::Instant;
+use http_body::Body;
+use http_body_util::BodyExt;
+use sutazai_mesh::http::{Answer, AnswerBody};
+use sutazai_resilience::{Deadline, Elapsed};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::admission::Slot;
+use super::{admission::Slot, instruments::OfModel};
 use crate::{
     config::Limits,
     error::{Error, Fault},
@@ -21,10 +27,12 @@ pub(crate) struct Reply {
     pub(crate) node: Arc<str>,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>>,
+    body: AnswerBody,
     /// Whether a byte arrived: before it the limit of the opening holds, after it the one on
     /// silence.
     started: bool,
+    /// Wakes a reader who may have waited for too long.
+    alarm: Option<Pin<Box<Sleep>>>,
     window: Window,
     meter: Meter,
     _slot: Slot,
@@ -42,8 +50,7 @@ pub(super) struct Window {
 
 /// Measures the whole answer, whatever its end.
 struct Meter {
-    model: Arc<str>,
-    node: Arc<str>,
+    instruments: Arc<OfModel>,
     since: Instant,
     outcome: &'static str,
 }
@@ -72,21 +79,22 @@ impl Window {
 
 impl Reply {
     pub(super) fn new(
-        response: reqwest::Response,
+        answer: Answer,
         node: Arc<str>,
-        model: Arc<str>,
+        instruments: Arc<OfModel>,
         window: Window,
         slot: Slot,
     ) -> Self {
+        let (head, body) = answer.into_parts();
         Self {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: Box::pin(response.bytes_stream()),
+            status: head.status,
+            headers: head.headers,
+            body,
             started: false,
+            alarm: None,
             window,
             meter: Meter {
-                model,
-                node: node.clone(),
+                instruments,
                 since: Instant::now(),
                 outcome: "abandoned",
             },
@@ -112,26 +120,66 @@ impl Reply {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, Error> {
-        let silence = self.window.limits.silence;
-        let end = if self.started {
-            self.window.end().earlier(Deadline::after(silence))
+        let (end, silence) = (self.window.end(), self.window.limits.silence);
+        // A talkative node does not outlive the whole either.
+        let read = if end.is_over() {
+            Err(Elapsed)
         } else {
-            self.window.end()
+            let late = if self.started {
+                end.earlier(Deadline::after(silence))
+            } else {
+                end
+            };
+            poll_fn(|cx| self.poll_bytes(late, cx)).await
         };
+        match read {
+            Ok(bytes) => bytes
+                .transpose()
+                .map_err(|error| self.fault(Fault::BrokenOff(Some(error.into())))),
+            Err(Elapsed) => Err(self
+                .window
+                .over(&self.node)
+                .unwrap_or_else(|| self.fault(Fault::Silence(silence)))),
+        }
+    }
+
+    fn poll_bytes(
+        &mut self,
+        late: Deadline,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Result<Bytes, hyper::Error>>, Elapsed>> {
         loop {
-            let chunk = end.run(self.body.next()).await.map_err(|_| {
-                self.window
-                    .over(&self.node)
-                    .unwrap_or_else(|| self.fault(Fault::Silence(silence)))
-            })?;
-            match chunk {
-                None => return Ok(None),
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => return Ok(Some(bytes)),
-                Some(Err(error)) => {
-                    return Err(self.fault(Fault::BrokenOff(Some(error.without_url()))));
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                return self.poll_late(late, cx).map(Err);
+            };
+            match frame {
+                None => return Poll::Ready(Ok(None)),
+                Some(Err(error)) => return Poll::Ready(Ok(Some(Err(error)))),
+                Some(Ok(frame)) => {
+                    // Trailers say nothing here, and pieces without bytes are no sign of life.
+                    let bytes = frame.into_data().unwrap_or_default();
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Ok(Some(Ok(bytes))));
+                    }
                 }
             }
+        }
+    }
+
+    /// Waits until the node is too late. An alarm that was set for an earlier piece rings too early and
+    /// then goes on for what is left: setting it anew for each piece costs as much as passing it on.
+    fn poll_late(&mut self, late: Deadline, cx: &mut Context<'_>) -> Poll<Elapsed> {
+        let at = late.instant();
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if alarm.deadline() > at {
+            alarm.as_mut().reset(at);
+        }
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if late.is_over() {
+                return Poll::Ready(Elapsed);
+            }
+            alarm.as_mut().reset(at);
         }
     }
 
@@ -140,7 +188,7 @@ impl Reply {
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.meter.outcome = "finished";
         let _ = tokio::time::timeout(patience, async {
-            while let Some(Ok(_)) = self.body.next().await {}
+            while let Some(Ok(_)) = self.body.frame().await {}
         })
         .await;
     }
@@ -156,12 +204,6 @@ impl Reply {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        histogram!(
-            names::INFERENCE_DURATION_SECONDS,
-            "model" => self.model.to_string(),
-            "node" => self.node.to_string(),
-            "outcome" => self.outcome,
-        )
-        .record(self.since.elapsed());
+        self.instruments.ended(self.outcome, self.since.elapsed());
     }
 }

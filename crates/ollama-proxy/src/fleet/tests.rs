@@ -7,7 +7,7 @@ mod sharing;
 
 use std::{sync::Arc, time::Duration};
 
-use sutazai_mesh::http::HttpClient;
+use sutazai_mesh::http::NodeClient;
 use sutazai_proto::{Coded, ErrorCode};
 use sutazai_resilience::{Breakers, Deadline};
 use sutazai_testkit::ollama::{FakeNode, Script};
@@ -72,7 +72,7 @@ impl Setup {
     }
 
     pub(crate) async fn build(self) -> Arc<Fleet> {
-        let client = HttpClient::ollama(self.config.limits.connect).unwrap();
+        let client = NodeClient::new(self.config.limits.connect).unwrap();
         let fleet = Arc::new(Fleet::new(self.config, Client::new(client), &self.breakers));
         fleet.refresh(Duration::ZERO).await;
         fleet

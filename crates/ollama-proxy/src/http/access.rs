@@ -1,5 +1,7 @@
 //! Who may use the door.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -12,7 +14,6 @@ use sutazai_proto::Coded;
 
 use super::{Door, dialect::Dialect};
 
-#[derive(Clone)]
 struct Access {
     authenticator: Authenticator,
     dialect: Dialect,
@@ -24,14 +25,14 @@ pub(super) fn guard(
     authenticator: &Authenticator,
     dialect: Dialect,
 ) -> Router<Door> {
-    let access = Access {
+    let access = Arc::new(Access {
         authenticator: authenticator.clone(),
         dialect,
-    };
+    });
     routes.route_layer(middleware::from_fn_with_state(access, admit))
 }
 
-async fn admit(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+async fn admit(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     match judge(
         &access.authenticator,
         request.headers(),
@@ -39,10 +40,7 @@ async fn admit(State(access): State<Access>, mut request: Request, next: Next) -
     )
     .await
     {
-        Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            next.run(request).await
-        }
+        Ok(_) => next.run(request).await,
         Err(error) => {
             tracing::info!(path = request.uri().path(), reason = error.reason(), %error, "request refused");
             access.dialect.refuse(&error)
@@ -58,7 +56,8 @@ async fn judge(
     // A browser on this machine brings pages of strangers along, and their requests come from
     // loopback too: without a credential they get no further than a remote peer.
     let nothing = Extensions::new();
-    let peer = if is_from_here(headers) {
+    let bare = !headers.contains_key(header::AUTHORIZATION);
+    let peer = if bare && is_from_here(headers) {
         extensions
     } else {
         &nothing

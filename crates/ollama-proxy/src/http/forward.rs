@@ -1,6 +1,6 @@
 //! Passes one request to a node and its answer back, piece by piece as it arrives.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -150,17 +150,32 @@ async fn begin(mut reply: Reply, dialect: Dialect) -> Result<Answer, Error> {
     if first.is_none() && status.is_success() {
         return Err(reply.fault(Fault::Empty));
     }
+    let stage = if framing == Framing::Whole && is_all(first.as_ref(), &reply.headers) {
+        // The node has no more to say; read to its end, its connection serves the next request.
+        reply.finish(Duration::ZERO).await;
+        Stage::Ended
+    } else {
+        Stage::Open(Box::new(reply))
+    };
     let passing = Passing {
         dialect,
         framer,
         first,
-        stage: Stage::Open(Box::new(reply)),
+        stage,
     };
     Ok(Answer {
         status,
         headers,
         passing,
     })
+}
+
+/// Tells whether an answer has come in one piece.
+fn is_all(piece: Option<&Bytes>, headers: &HeaderMap) -> bool {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    announced.is_some_and(|length: usize| length == piece.map_or(0, Bytes::len))
 }
 
 fn passed_headers(from: &HeaderMap) -> HeaderMap {
@@ -188,8 +203,14 @@ fn framing(headers: &HeaderMap) -> Framing {
 
 impl Answer {
     fn into_response(self) -> Response {
-        let last_words = self.passing.last_words();
-        let mut response = Response::new(Body::from_stream(self.passing.pieces()));
+        let (body, last_words) = if matches!(self.passing.stage, Stage::Ended) {
+            // With its length, for it is known: one write instead of chunks, and nothing to cut off.
+            (self.passing.first.unwrap_or_default().into(), None)
+        } else {
+            let last_words = self.passing.last_words();
+            (Body::from_stream(self.passing.pieces()), last_words)
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         if let Some(words) = last_words {
