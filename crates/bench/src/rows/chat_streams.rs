@@ -1,6 +1,6 @@
 //! A5: many event streams at once: none may lose a frame, and each has its price in memory.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use async_trait::async_trait;
 
@@ -10,13 +10,15 @@ use crate::{
     load::streams,
     row::{Figure, Goal, Row, Side, Values},
     spread::quantile,
-    stage::Stage,
+    stage::{Running, Stage},
     upstream::MODEL,
 };
 
 /// Frames of a stream, and milliseconds between two.
 const FRAMES: usize = 64;
 const PAUSE: u64 = 20;
+/// Time between two looks at a process's memory.
+const SAMPLE: Duration = Duration::from_millis(50);
 /// Streams at once, with their keys.
 const STEPS: [Step; 3] = [
     Step {
@@ -119,12 +121,11 @@ impl Row for A5 {
             for _ in 0..step.repeats {
                 let request = doors.chat(side, &body())?;
                 let load = streams(doors.address(side)?, request, step.streams, FRAMES);
-                let (found, seen) = tokio::join!(load, peak(doors, side));
-                let found = found?;
+                let (found, seen) = with_peak(load, doors.running(side)).await?;
                 firsts.extend(found.first);
                 silences.extend(found.silence);
                 missing += found.lost;
-                most = most.max(seen?);
+                most = most.max(seen);
             }
             values.extend(quantile(&mut firsts, 0.5).map(|found| (ttft, found)));
             values.extend(quantile(&mut silences, 0.99).map(|found| (silence, found)));
@@ -143,17 +144,23 @@ impl Row for A5 {
     }
 }
 
-/// Returns the most memory of a side's process while the streams run, in KiB.
-async fn peak(doors: &Doors, side: Side) -> Result<f64, Failure> {
+/// Runs a load and returns with it the most memory that a process had meanwhile, in KiB.
+async fn with_peak<T>(
+    load: impl Future<Output = Result<T, Failure>>,
+    process: Option<&Running>,
+) -> Result<(T, f64), Failure> {
+    let mut load = pin!(load);
     let mut most = 0.0_f64;
-    // A stream takes 1.26 s, and the last one begins after 0.5 s.
-    for _ in 0..15 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if let Some(running) = doors.running(side) {
-            most = most.max(running.resident()?);
+    loop {
+        tokio::select! {
+            found = &mut load => return Ok((found?, most)),
+            () = tokio::time::sleep(SAMPLE) => {
+                if let Some(running) = process {
+                    most = most.max(running.resident()?);
+                }
+            }
         }
     }
-    Ok(most)
 }
 
 fn body() -> String {

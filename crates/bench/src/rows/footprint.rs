@@ -50,6 +50,7 @@ impl Row for G1 {
             of("coordinator", "task-coordinator, idle", 10.0),
             of("orchestrator", "agent-orchestrator, idle", 12.0),
             of("backend", "backend, idle", 15.0),
+            Figure::new("own", "the four together, without pages of files", "MiB"),
             Figure::new("proxy", "ollama-proxy, idle", "MiB").limit(Goal::None),
             Figure::new("proxy", "ollama-proxy, idle", "MiB")
                 .peer(litellm::NAME, Goal::RatioAtMost(1.0 / 30.0)),
@@ -103,6 +104,8 @@ impl Row for G1 {
             values.insert(name, mib(running)?);
         }
         values.insert("all", values.values().sum());
+        let own = self.running.iter().map(|(_, running)| running.anonymous());
+        values.insert("own", own.sum::<Result<f64, Failure>>()? / 1024.0);
         Ok(values)
     }
 

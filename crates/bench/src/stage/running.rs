@@ -83,11 +83,24 @@ impl Running {
     /// # Errors
     /// It has ended.
     pub fn resident(&self) -> Result<f64, Failure> {
+        self.status("VmRSS:")
+    }
+
+    /// Returns the part of its memory that no file backs, in KiB: without the pages of the program
+    /// itself, which all its instances share.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn anonymous(&self) -> Result<f64, Failure> {
+        self.status("RssAnon:")
+    }
+
+    fn status(&self, field: &str) -> Result<f64, Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
             .map_err(Failure::doing(format!("look at {}", self.name)))?;
         let found = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+            .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
         found
             .and_then(|size| size.trim().parse().ok())
             .ok_or_else(|| Failure::wrong(format!("{} has no memory", self.name)))
