@@ -99,7 +99,9 @@ impl A3 {
 
     async fn calls(&self, stage: &Stage, side: Side) -> Result<f64, Failure> {
         let trace = self.folder.join("strace.out");
-        let words = ["-f", "-qq", "-e", "signal=none", "-o"].map(str::to_owned);
+        // -D: the program stays our child and the tracer stands aside; a tracer that is stopped would
+        // leave it running.
+        let words = ["-D", "-f", "-qq", "-e", "signal=none", "-o"].map(str::to_owned);
         let words = words.into_iter().chain([trace.display().to_string()]);
         let (at, program) = program(stage, side).await?;
         let running = stage
