@@ -28,7 +28,9 @@ async fn msh_04_a_stopping_instance_leaves_consul_before_it_refuses_connections(
     })
     .await;
     let left = Instant::now();
-    let port = gone["Service"]["Port"].as_u64().expect("a port");
+    let port = gone["Service"]["Meta"]["grpc_port"]
+        .as_str()
+        .expect("a port");
     let address = format!("127.0.0.1:{port}");
     assert!(
         TcpStream::connect(&address).await.is_ok(),

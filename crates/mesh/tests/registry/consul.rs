@@ -68,7 +68,8 @@ async fn msh_01_a_registered_instance_is_seen_passing_with_all_that_is_known_of_
         r#""weight":"3""#,
         r#""Passing":3"#,
         r#""version=0.1.0""#,
-        &format!(r#""Port":{}"#, running.instance.grpc.port()),
+        &format!(r#""Port":{}"#, running.instance.http.unwrap().port()),
+        &format!(r#""grpc_port":"{}""#, running.instance.grpc.port()),
         &format!(r#""http_port":"{}""#, running.instance.http.unwrap().port()),
     ] {
         assert!(body.contains(part), "{part} is not in {body}");

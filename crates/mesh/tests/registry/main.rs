@@ -8,6 +8,8 @@ mod acl;
 #[cfg(feature = "servers")]
 mod consul;
 mod contract;
+#[cfg(feature = "servers")]
+mod dns;
 mod running;
 #[cfg(feature = "servers")]
 mod stage;

@@ -52,6 +52,9 @@ pub(super) enum Question {
 }
 
 /// Writes the request that enters an instance.
+///
+/// Its port is where it speaks HTTP, if it does: Consul's DNS tells no other one, and who asks there is
+/// a gateway. Our own calls take the port of gRPC from the meta.
 pub(super) fn registration(
     instance: &Instance,
     registration: &str,
@@ -61,7 +64,7 @@ pub(super) fn registration(
         id: Some(instance.id.to_string()),
         name: Some(instance.service.to_string()),
         address: Some(instance.grpc.ip().to_string()),
-        port: Some(instance.grpc.port().into()),
+        port: Some(instance.http.unwrap_or(instance.grpc).port().into()),
         tags: Some(vec![
             format!("version={}", instance.version),
             "grpc".to_owned(),
@@ -158,12 +161,13 @@ impl Listed for Instance {
         let ip: IpAddr = host(entry).parse().ok()?;
         let service: ServiceName = service.parse().ok()?;
         let mut meta: BTreeMap<_, _> = entry.service.meta.clone()?.into_iter().collect();
-        let [version, _, _, http_port, _] = OWN.map(|name| meta.remove(name));
-        let http = http_port.and_then(|port| port.parse().ok());
+        let [version, _, grpc_port, http_port, _] = OWN.map(|name| meta.remove(name));
+        let port = |text: Option<String>| text.and_then(|port| port.parse().ok());
+        let http = port(http_port);
         Some(Self {
             id: InstanceId::new(&entry.service.id),
             service,
-            grpc: SocketAddr::new(ip, entry.service.port),
+            grpc: SocketAddr::new(ip, port(grpc_port).unwrap_or(entry.service.port)),
             http: http.map(|port| SocketAddr::new(ip, port)),
             version: version.unwrap_or_default(),
             meta,
@@ -253,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn kng_01_the_port_of_an_entry_is_where_http_is_spoken() {
+        assert_eq!(entered(&instance()).service.port, 8000);
+        let only_grpc = Instance {
+            http: None,
+            ..instance()
+        };
+        assert_eq!(entered(&only_grpc).service.port, 50051);
+    }
+
+    #[test]
     fn msh_04_the_zone_of_an_instance_goes_before_the_settings() {
         let mut own = instance();
         own.meta.insert("zone".to_owned(), "own".to_owned());
@@ -293,7 +307,7 @@ mod tests {
         entry.service.address = String::new();
         entry.service.meta = None;
         let foreign = Foreign::read("ollama", &entry).unwrap();
-        assert_eq!((foreign.host.as_str(), foreign.port), ("10.0.0.1", 50051));
+        assert_eq!((foreign.host.as_str(), foreign.port), ("10.0.0.1", 8000));
         assert!(foreign.meta.is_empty());
     }
 }
