@@ -3,12 +3,12 @@
 import sys
 import time
 
-# Length of the answer that is left, in tokens: some 15 s of the toy model's work.
-LONG = 12_000
+# Length of the answer that is left, in tokens: some 8 s of the toy model's work.
+LONG = 6_000
 # How soon the next caller has to be served, in seconds: long before that answer would be over.
-SOON = 6
-# How long a caller waits where the answer that was left is worked off all the same, in seconds.
-PATIENT = 60
+SOON = 4
+# How long a caller waits where the answer that was left is worked off all the same, in seconds: beside builds that took over 66 s for twice as much.
+PATIENT = 90
 # Of about eighty answers that are left, a bare Ollama 0.17 works one off to its end. So one lapse is its
 # own; what stands between it and the client and passes no leaving on lapses every time.
 TRIES = 3
