@@ -1,16 +1,13 @@
 """Uses Ollama's own client on an address that speaks its dialect, and prints what it saw as JSON.
 
-Standard input: `url`, `key`, `model`; `leave` when the model goes on for as long as it is asked to and has one slot. Works on the platform and on an Ollama alike.
+Standard input: `url`, `key`, `model`; `leave` when the model never ends by itself and has one slot. Works on the platform and on an Ollama alike.
 """
 
 import json
 import sys
-from contextlib import closing
 
 import httpx
 import ollama
-
-from leaving import leave
 
 given = json.load(sys.stdin)
 model = given["model"]
@@ -30,19 +27,18 @@ def refusal(call):
         return {"status": error.status_code, "message": error.error}
 
 
-def left(api):
-    """Leaves an answer; the next caller has the model long before that answer would be over."""
-
-    def begin(tokens):
-        options = {"num_predict": tokens, "temperature": 1}
-        with closing(api.chat(model=model, messages=messages, options=options, stream=True)) as stream:
-            for chunk in stream:
-                yield chunk.message.content
-
-    def ask(timeout):
-        return client(given["key"], timeout).chat(model=model, messages=messages, options=options).message.content
-
-    return leave(begin, ask, httpx.TimeoutException)
+def leave(api):
+    """Leaves an answer without end; the next caller has the model long before that answer would be over, or is told nothing."""
+    endless = {"num_predict": 100_000, "temperature": 1}
+    stream = api.chat(model=model, messages=messages, options=endless, stream=True)
+    pieces = [next(stream).message.content for _ in range(3)]
+    stream.close()
+    hasty = client(given["key"], timeout=20)
+    try:
+        told = hasty.chat(model=model, messages=messages, options=options).message.content
+    except httpx.TimeoutException:
+        told = None
+    return {"pieces": pieces, "next": told}
 
 
 def main():
@@ -66,7 +62,7 @@ def main():
         "stranger": refusal(lambda: client("wrong").list()),
     }
     if given.get("leave"):
-        seen["left"] = left(api)
+        seen["left"] = leave(api)
     json.dump(seen, sys.stdout)
 
 

@@ -1,14 +1,12 @@
 """Uses OpenAI's own client on an address that speaks its dialect, and prints what it saw as JSON.
 
-Standard input: `url` (ends in /v1), `key`, `model`; `leave` when the model goes on for as long as it is asked to and has one slot. Works on the platform and on an Ollama alike.
+Standard input: `url` (ends in /v1), `key`, `model`; `leave` when the model never ends by itself and has one slot. Works on the platform and on an Ollama alike.
 """
 
 import json
 import sys
 
 import openai
-
-from leaving import leave
 
 given = json.load(sys.stdin)
 model = given["model"]
@@ -38,18 +36,17 @@ def refusal(call):
         return {"kind": type(error).__name__, "status": error.status_code, "message": error.message, "body": error.body}
 
 
-def left(api):
-    """Leaves an answer; the next caller has the model long before that answer would be over."""
-
-    def begin(tokens):
-        with api.chat.completions.create(**{**ask, "max_tokens": tokens, "temperature": 1}, stream=True) as stream:
-            for chunk in stream:
-                yield chunk.choices[0].delta.content or ""
-
-    def again(timeout):
-        return client(given["key"], timeout).chat.completions.create(**ask).choices[0].message.content
-
-    return leave(begin, again, openai.APITimeoutError)
+def leave(api):
+    """Leaves an answer without end; the next caller has the model long before that answer would be over, or is told nothing."""
+    stream = api.chat.completions.create(**{**ask, "max_tokens": 100_000, "temperature": 1}, stream=True)
+    chunks = [next(stream) for _ in range(3)]
+    stream.close()
+    hasty = client(given["key"], timeout=20)
+    try:
+        told = hasty.chat.completions.create(**ask).choices[0].message.content
+    except openai.APITimeoutError:
+        told = None
+    return {"pieces": [choice.delta.content or "" for chunk in chunks for choice in chunk.choices], "next": told}
 
 
 def main():
@@ -70,7 +67,7 @@ def main():
         "stranger": refusal(lambda: client("wrong").models.list()),
     }
     if given.get("leave"):
-        seen["left"] = left(api)
+        seen["left"] = leave(api)
     json.dump(seen, sys.stdout)
 
 
