@@ -15,6 +15,7 @@ pub mod report;
 pub mod round;
 pub mod row;
 pub mod rows;
+mod serve;
 pub mod spread;
 pub mod stage;
 pub mod upstream;

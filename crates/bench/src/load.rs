@@ -1,11 +1,9 @@
 //! The client of all rounds: raw HTTP/1.1 over keep-alive connections, so that it costs little itself.
 //!
-//! [`closed`] asks again when it has the answer and finds capacity; [`open`] asks at fixed times
-//! whatever happens and finds latency under load; [`streams`] reads frames. All look at every answer.
+//! [`closed`] asks again when it has the answer; [`streams`] reads frames. Both look at every answer.
 
 mod closed;
 mod connection;
-mod open;
 mod streams;
 
 use std::{fs, io, net::SocketAddr, sync::Arc, thread};
@@ -16,7 +14,6 @@ use crate::failure::Failure;
 
 pub use closed::{Closed, Length, closed};
 pub use connection::{Answer, Connection};
-pub use open::{Open, Shot, open};
 pub use streams::{Streams, streams};
 
 /// Bytes of a request, head and body.
@@ -25,8 +22,8 @@ pub type Wire = Arc<[u8]>;
 /// What a load found.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// Latencies in microseconds, by class of request.
-    pub latencies: Vec<Vec<f64>>,
+    /// Latencies in microseconds.
+    pub latencies: Vec<f64>,
     /// Time from the first to the last, in seconds.
     pub seconds: f64,
     /// Time that the client itself had a core, in microseconds a request.
@@ -34,19 +31,14 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Counts the answers of all classes.
+    /// Counts the answers.
     pub fn count(&self) -> usize {
-        self.latencies.iter().map(Vec::len).sum()
+        self.latencies.len()
     }
 
     /// Returns the answers a second.
     pub fn rate(&self) -> f64 {
         self.count() as f64 / self.seconds
-    }
-
-    /// Returns all latencies together.
-    pub fn all(&self) -> Vec<f64> {
-        self.latencies.concat()
     }
 }
 

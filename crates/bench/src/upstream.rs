@@ -3,7 +3,7 @@
 //! A request says what it wants in fields that every proxy passes on: `stream`, `max_tokens` (frames)
 //! and `seed` (milliseconds between two).
 
-use std::{convert::Infallible, net::Ipv4Addr, process::ExitCode, time::Duration};
+use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, future, stream};
@@ -11,14 +11,12 @@ use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Frame, Incoming},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::time::Instant;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, serve::serve};
 
 /// The one model.
 pub const MODEL: &str = "bench:latest";
@@ -64,26 +62,11 @@ struct Asked {
 
 /// Serves on ports of 127.0.0.1 until the process is ended.
 pub(crate) async fn run(ports: Vec<u16>) -> Result<ExitCode, Failure> {
-    future::try_join_all(ports.into_iter().map(serve)).await?;
+    let serving = ports
+        .into_iter()
+        .map(|port| serve(port, service_fn(answer)));
+    future::try_join_all(serving).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn serve(port: u16) -> Result<(), Failure> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(Failure::doing("listen"))?;
-    loop {
-        let (stream, _) = listener.accept().await.map_err(Failure::doing("accept"))?;
-        let _ = stream.set_nodelay(true);
-        tokio::spawn(async move {
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new());
-            // A client that goes away is no fault of this node.
-            let _ = http
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
-                .await;
-        });
-    }
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

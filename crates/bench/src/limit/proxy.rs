@@ -1,19 +1,15 @@
 //! A raw hyper proxy: a pool of connections to one upstream, bodies passed on frame by frame.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    process::ExitCode,
-};
+use std::{net::SocketAddr, process::ExitCode};
 
 use http::{Request, Response, Uri, uri::PathAndQuery};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::TokioExecutor,
 };
-use tokio::net::TcpListener;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, serve::serve};
 
 type Upstream = Client<HttpConnector, Incoming>;
 
@@ -22,21 +18,9 @@ pub(crate) async fn run(port: u16, upstream: SocketAddr) -> Result<ExitCode, Fai
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client: Upstream = Client::builder(TokioExecutor::new()).build(connector);
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(Failure::doing("listen"))?;
-    loop {
-        let (stream, _) = listener.accept().await.map_err(Failure::doing("accept"))?;
-        let _ = stream.set_nodelay(true);
-        let client = client.clone();
-        tokio::spawn(async move {
-            let pass = service_fn(move |request| forward(client.clone(), upstream, request));
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new());
-            // A client that goes away is no fault of a proxy.
-            let _ = http.serve_connection(TokioIo::new(stream), pass).await;
-        });
-    }
+    let pass = service_fn(move |request| forward(client.clone(), upstream, request));
+    serve(port, pass).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Sends the request on; an upstream that fails ends the connection, and with it the row.

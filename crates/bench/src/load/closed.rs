@@ -43,19 +43,14 @@ pub async fn closed(load: Closed) -> Result<Measured, Failure> {
     let ((latencies, seconds), cpu) = alone(move || run(load)).await?;
     let count = latencies.len().max(1);
     Ok(Measured {
-        latencies: vec![latencies],
+        latencies,
         seconds,
         client: cpu / count as f64,
     })
 }
 
 async fn run(load: Closed) -> Result<(Vec<f64>, f64), Failure> {
-    let refused =
-        |error| Failure::wrong(format!("{} does not take a connection: {error}", load.to));
-    let mut connections = Vec::new();
-    for _ in 0..load.connections {
-        connections.push(Connection::open(load.to).await.map_err(refused)?);
-    }
+    let mut connections = Connection::open_many(load.to, load.connections).await?;
     let warm = match load.length {
         Length::For(time) => Length::For(time / 4),
         Length::Requests(count) => Length::Requests(count.div_ceil(10)),

@@ -10,6 +10,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::failure::Failure;
+
 /// First size of the buffer, and the most of one read.
 const READ: usize = 16 * 1024;
 
@@ -43,6 +45,20 @@ impl Connection {
             buffer: Vec::with_capacity(READ),
             body: Vec::new(),
         })
+    }
+
+    /// Connects as many times.
+    ///
+    /// # Errors
+    /// Nobody listens, or one is refused.
+    pub(super) async fn open_many(address: SocketAddr, count: usize) -> Result<Vec<Self>, Failure> {
+        let refused =
+            |error| Failure::wrong(format!("{address} does not take a connection: {error}"));
+        let mut connections = Vec::with_capacity(count);
+        for _ in 0..count {
+            connections.push(Self::open(address).await.map_err(refused)?);
+        }
+        Ok(connections)
     }
 
     /// Sends a request and reads the answer to its end.

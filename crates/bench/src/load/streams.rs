@@ -53,11 +53,7 @@ struct Seen {
 }
 
 async fn run(to: SocketAddr, request: Wire, count: usize) -> Result<Vec<Seen>, Failure> {
-    let refused = |error| Failure::wrong(format!("{to} does not take a connection: {error}"));
-    let mut connections = Vec::new();
-    for _ in 0..count {
-        connections.push(Connection::open(to).await.map_err(refused)?);
-    }
+    let connections = Connection::open_many(to, count).await?;
     let all_there = Arc::new(Barrier::new(count));
     let tasks = connections
         .into_iter()

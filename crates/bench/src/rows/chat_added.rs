@@ -2,10 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{
-    chat_rate::same_body,
-    doors::{Doors, short_chat},
-};
+use super::doors::{self, Doors, same_body, short_chat};
 use crate::{
     failure::Failure,
     load::{Closed, Length, closed},
@@ -52,17 +49,11 @@ impl Row for A2 {
     }
 
     fn sides(&self) -> Vec<Side> {
-        vec![
-            Side::Direct,
-            Side::Limit,
-            Side::Ours,
-            Side::Peer(nginx::NAME),
-            Side::Peer(litellm::NAME),
-        ]
+        doors::SIDES.into()
     }
 
     async fn prepare(&mut self, stage: &Stage) -> Result<(), Failure> {
-        self.doors = Some(Doors::open(stage, &[nginx::NAME, litellm::NAME]).await?);
+        self.doors = Some(Doors::open(stage, &doors::PEERS).await?);
         self.awake = Some(Awake::keep(stage).await?);
         Ok(())
     }
@@ -82,9 +73,8 @@ impl Row for A2 {
             connections: 1,
             length: Length::Requests(requests),
         });
-        let found = found.await?;
-        let mut all = found.all();
-        let of = |(key, share)| Some((key, quantile(&mut all, share)?));
+        let mut found = found.await?;
+        let of = |(key, share)| Some((key, quantile(&mut found.latencies, share)?));
         let mut values: Values = [("p50", 0.5), ("p99", 0.99)]
             .into_iter()
             .filter_map(of)

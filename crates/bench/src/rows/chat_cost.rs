@@ -11,10 +11,7 @@ use std::{
 use async_trait::async_trait;
 use sutazai_mesh::catalog::ServiceName;
 
-use super::{
-    chat_rate::same_body,
-    doors::{PATH, short_chat},
-};
+use super::doors::{PATH, same_body, short_chat};
 use crate::{
     failure::Failure,
     load::{self, Closed, Length, closed},

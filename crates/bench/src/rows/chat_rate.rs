@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
-use super::doors::{Doors, short_chat};
+use super::doors::{self, Doors, same_body, short_chat};
 use crate::{
     failure::Failure,
     load::{Closed, Length, closed},
@@ -13,7 +12,6 @@ use crate::{
     row::{Figure, Goal, Row, Side, Values},
     spread::quantile,
     stage::{Running, Stage},
-    upstream::ANSWER,
 };
 
 /// Connections, with the keys of rate and latency.
@@ -65,17 +63,11 @@ impl Row for A1 {
     }
 
     fn sides(&self) -> Vec<Side> {
-        vec![
-            Side::Direct,
-            Side::Limit,
-            Side::Ours,
-            Side::Peer(nginx::NAME),
-            Side::Peer(litellm::NAME),
-        ]
+        doors::SIDES.into()
     }
 
     async fn prepare(&mut self, stage: &Stage) -> Result<(), Failure> {
-        self.doors = Some(Doors::open(stage, &[nginx::NAME, litellm::NAME]).await?);
+        self.doors = Some(Doors::open(stage, &doors::PEERS).await?);
         Ok(())
     }
 
@@ -97,9 +89,9 @@ impl Row for A1 {
                 connections,
                 length: Length::For(TIME),
             });
-            let found = found.await?;
+            let mut found = found.await?;
             values.insert(rps, found.rate());
-            values.extend(quantile(&mut found.all(), 0.99).map(|found| (p99, found)));
+            values.extend(quantile(&mut found.latencies, 0.99).map(|found| (p99, found)));
             if connections == 64 {
                 values.insert("client", found.client);
                 if let (Some(before), Some(after)) = (before, busy()?) {
@@ -116,9 +108,4 @@ impl Row for A1 {
             doors.close().await;
         }
     }
-}
-
-/// LiteLLM writes answers anew; everybody else has to pass on the very bytes.
-pub(super) fn same_body(side: Side) -> Option<Bytes> {
-    (side != Side::Peer(litellm::NAME)).then(|| Bytes::from_static(ANSWER.as_bytes()))
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
 use sutazai_mesh::catalog::ServiceName;
 
 use crate::{
@@ -10,13 +11,24 @@ use crate::{
     peer::{litellm, nginx},
     row::Side,
     stage::{Core, Running, Stage, free_address},
-    upstream::MODEL,
+    upstream::{ANSWER, MODEL},
 };
 
 /// Longest time for a program of ours to take work.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Path of a chat.
 pub(super) const PATH: &str = "/v1/chat/completions";
+
+/// Peers that pass chats on.
+pub(super) const PEERS: [&str; 2] = [nginx::NAME, litellm::NAME];
+/// Everybody who takes part where peers do.
+pub(super) const SIDES: [Side; 5] = [
+    Side::Direct,
+    Side::Limit,
+    Side::Ours,
+    Side::Peer(PEERS[0]),
+    Side::Peer(PEERS[1]),
+];
 
 /// Programs that pass a chat on to the same upstream.
 #[derive(Debug)]
@@ -116,6 +128,11 @@ pub(super) fn short_chat() -> String {
     format!(
         r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"Is it well? Say so at once"}}]}}"#
     )
+}
+
+/// LiteLLM writes answers anew; everybody else has to pass on the very bytes.
+pub(super) fn same_body(side: Side) -> Option<Bytes> {
+    (side != Side::Peer(litellm::NAME)).then(|| Bytes::from_static(ANSWER.as_bytes()))
 }
 
 #[cfg(test)]
