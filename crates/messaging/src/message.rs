@@ -61,6 +61,8 @@ pub struct Delivery {
     pub id: String,
     /// The queue it waited in.
     pub queue: String,
+    /// Where it was published to, or dead-lettered; the broker says so, not the sender.
+    pub exchange: String,
     /// What it was published with.
     pub routing_key: String,
     /// Facts beside the body, by lower-case name.
@@ -247,6 +249,7 @@ mod tests {
         Delivery {
             id: message.id,
             queue: "work.llm.generate".to_owned(),
+            exchange: message.exchange,
             routing_key: message.routing_key,
             headers: message.headers,
             properties: message.properties,

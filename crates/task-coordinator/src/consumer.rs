@@ -1,6 +1,6 @@
 //! Messages to the coordinator: decode, one call, decide what becomes of the delivery.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use metrics::counter;
@@ -20,6 +20,7 @@ use sutazai_telemetry::names;
 use crate::credit::{AttemptRef, Worker};
 use crate::dead_letter::DeadLetters;
 use crate::grpc::convert;
+use crate::intake::Intake;
 use crate::outbox::Relay;
 use crate::store::ReleaseRef;
 use crate::tasks::Tasks;
@@ -36,6 +37,7 @@ pub(crate) struct Events(pub(crate) Tasks);
 
 /// Takes what no queue took.
 pub(crate) struct Unroutable {
+    pub(crate) intake: Arc<Intake>,
     pub(crate) tasks: Tasks,
     pub(crate) relay: Relay,
     pub(crate) letters: DeadLetters,
@@ -68,9 +70,16 @@ impl Handler for Events {
 
 #[async_trait]
 impl Handler for Unroutable {
-    async fn handle(&self, delivery: Delivery) -> Outcome {
-        let handled = match event_name(&delivery) {
-            TaskReleased::NAME => match release(&delivery) {
+    async fn handle(&self, mut delivery: Delivery) -> Outcome {
+        // It did not die: only its sender can have written these.
+        for mark in [HEADER_REASON, HEADER_DEAD_QUEUE] {
+            delivery.headers.remove(mark);
+        }
+        // The exchange decides what a message may be: whoever may publish to one of ours is no stranger,
+        // and a stranger writes any name into a message. What is kept can be sent again to the queue that
+        // it missed.
+        let handled = match delivery.exchange.as_str() {
+            topology::WORK => match release(&delivery) {
                 Ok(found) => {
                     tracing::warn!(task.id = %found.task, "release came back: no queue took it");
                     let returned = self.relay.returned(found, &delivery.routing_key).await;
@@ -78,7 +87,21 @@ impl Handler for Unroutable {
                 }
                 Err(refused) => Err(refused),
             },
-            _ => event(&self.tasks, &delivery).await,
+            topology::EVENTS => {
+                topology::COORDINATOR_EVENTS.clone_into(&mut delivery.queue);
+                event(&self.tasks, &delivery).await
+            }
+            // It came before the intake had its queue.
+            topology::TASKS => {
+                topology::INTAKE.clone_into(&mut delivery.queue);
+                match self.intake.handle(delivery.clone()).await {
+                    Outcome::Reject(why) => Err(Refused::Never(why)),
+                    taken => return taken,
+                }
+            }
+            other => Err(Refused::Never(format!(
+                "nothing of exchange `{other}` comes here"
+            ))),
         };
         settle(&self.letters, &delivery, handled).await
     }

@@ -247,6 +247,7 @@ mod tests {
         let delivery = Delivery {
             id: "m-1".to_owned(),
             queue: "dead-letters".to_owned(),
+            exchange: "dead-letters".to_owned(),
             routing_key: "sutazai.task.submit.v1".to_owned(),
             headers: text(&[
                 ("traceparent", "00-aa-bb-01"),
@@ -288,6 +289,7 @@ mod tests {
         let delivery = Delivery {
             id: long.clone(),
             queue: "q".to_owned(),
+            exchange: "e".to_owned(),
             routing_key: long.clone(),
             headers: headers.collect(),
             properties: Properties::default(),

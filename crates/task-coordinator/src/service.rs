@@ -84,13 +84,14 @@ impl Config {
         let answers = Answers::new(broker.clone(), self.rules.publish);
         let told = AnswerRelay::new(store.clone(), answers.clone(), watchers.clone());
         let intake_stops = CancellationToken::new();
-        let intake = Intake {
+        let intake = Arc::new(Intake {
             tasks: tasks.clone(),
             producers: self.producers,
             answers,
             stopping: intake_stops.clone(),
-        };
+        });
         let unroutable = Unroutable {
+            intake: Arc::clone(&intake),
             tasks: tasks.clone(),
             relay: relay.clone(),
             letters: letters.clone(),
@@ -116,7 +117,7 @@ impl Config {
                 EVENTS_AT_ONCE,
                 Arc::new(Events(tasks)),
             ),
-            (topology::INTAKE, INTAKE_AT_ONCE, Arc::new(intake)),
+            (topology::INTAKE, INTAKE_AT_ONCE, intake),
             (topology::UNROUTABLE, RARE_AT_ONCE, Arc::new(unroutable)),
             (topology::DEAD_LETTERS, RARE_AT_ONCE, Arc::new(rejected)),
         ];

@@ -40,6 +40,7 @@ impl Message {
         Delivery {
             id: self.content.id.clone(),
             queue: queue.to_owned(),
+            exchange: self.content.exchange.clone(),
             routing_key: self.content.routing_key.clone(),
             headers: self.content.headers.clone(),
             properties: self.content.properties.clone(),

@@ -15,6 +15,8 @@ use crate::topology::{Argument, Binding, Exchange, ExchangeKind};
 
 /// The shortest wait; each further one is twice as long.
 const SHORTEST: Duration = Duration::from_millis(100);
+/// Beginning of the names of these queues.
+const WAITS: &str = "retry.";
 /// How many lengths there are: the longest is more than 38 days.
 const LENGTHS: u32 = 26;
 
@@ -82,7 +84,12 @@ fn arguments(wait: Duration) -> Vec<(&'static str, Argument)> {
 }
 
 fn name(wait: Duration) -> String {
-    format!("retry.{}ms", wait.as_millis())
+    format!("{WAITS}{}ms", wait.as_millis())
+}
+
+/// Tells whether a queue is one of those in which messages wait.
+pub(super) fn is_wait(queue: &str) -> bool {
+    queue.starts_with(WAITS)
 }
 
 fn rounded_up(after: Duration) -> Duration {
@@ -110,5 +117,6 @@ mod tests {
             );
         }
         assert_eq!(name(rounded_up(Duration::MAX)), "retry.3355443200ms");
+        assert!(is_wait(&name(SHORTEST)) && !is_wait("tasks.intake"));
     }
 }

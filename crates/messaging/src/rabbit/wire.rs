@@ -8,6 +8,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
+use super::retry;
 use crate::message::{Delivery, HEADER_DEAD_QUEUE, HEADER_REASON, Outgoing, Properties, Unfit};
 use crate::topology::Argument;
 
@@ -15,6 +16,9 @@ use crate::topology::Argument;
 const EARLIER: &str = "x-earlier-deliveries";
 /// The routing key that a message was first published with.
 const KEY: &str = "x-first-routing-key";
+/// The exchange that a message was first published to. Believed only of what came back from waiting,
+/// by the nameless exchange: producers have no right to that one.
+const EXCHANGE: &str = "x-first-exchange";
 /// The broker's own count of deliveries, since the message was last published.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// The broker's record of dead-lettering, latest first.
@@ -99,8 +103,11 @@ pub(super) fn delivery(queue: &str, own: &str, arrived: &mut Arrived) -> Deliver
     }
     let earlier = headers.remove(EARLIER).and_then(|n| n.parse().ok());
     let routing_key = headers.remove(KEY);
+    let came_by = arrived.exchange.to_string();
+    let exchange = headers.remove(EXCHANGE).filter(|_| came_by.is_empty());
     headers.retain(|name, _| !name.starts_with("x-first-death-"));
-    if let Some((reason, dead_queue)) = death.filter(|_| !headers.contains_key(HEADER_REASON)) {
+    // The broker's word replaces whatever a sender may have written there.
+    if let Some((reason, dead_queue)) = death {
         headers.insert(HEADER_REASON.to_owned(), reason);
         headers.insert(HEADER_DEAD_QUEUE.to_owned(), dead_queue);
     }
@@ -112,6 +119,7 @@ pub(super) fn delivery(queue: &str, own: &str, arrived: &mut Arrived) -> Deliver
     Delivery {
         id: text(properties.message_id()).unwrap_or_default(),
         queue: queue.to_owned(),
+        exchange: exchange.unwrap_or(came_by),
         routing_key: routing_key.unwrap_or_else(|| arrived.routing_key.to_string()),
         headers,
         properties: Properties {
@@ -149,6 +157,9 @@ pub(super) fn again(delivery: &Delivery, exchange: &str) -> Outgoing {
         .headers
         .insert(KEY.to_owned(), delivery.routing_key.clone());
     message
+        .headers
+        .insert(EXCHANGE.to_owned(), delivery.exchange.clone());
+    message
 }
 
 fn number(value: &AMQPValue) -> u32 {
@@ -168,14 +179,14 @@ fn number(value: &AMQPValue) -> u32 {
 }
 
 /// Returns reason and queue of the last time that the broker dead-lettered a message; to have
-/// waited for its next try is not one.
+/// waited for its next try is not one, to have expired elsewhere is.
 fn latest_death(value: &AMQPValue) -> Option<(String, String)> {
     let AMQPValue::FieldTable(death) = value.as_array()?.as_slice().first()? else {
         return None;
     };
     let text = |name: &str| Some(death.inner().get(name)?.as_long_string()?.to_string());
-    let reason = text("reason")?;
-    (reason != "expired").then_some((reason, text("queue")?))
+    let (reason, queue) = (text("reason")?, text("queue")?);
+    (!retry::is_wait(&queue)).then_some((reason, queue))
 }
 
 #[cfg(test)]
@@ -193,6 +204,16 @@ mod tests {
         arrived
     }
 
+    /// The headers of what the broker dead-lettered.
+    fn died(reason: &str, queue: &str, mut headers: FieldTable) -> BTreeMap<String, String> {
+        let mut death = FieldTable::default();
+        death.insert("reason".into(), AMQPValue::LongString(reason.into()));
+        death.insert("queue".into(), AMQPValue::LongString(queue.into()));
+        let deaths = vec![AMQPValue::FieldTable(death)];
+        headers.insert(DEATHS.into(), AMQPValue::FieldArray(deaths.into()));
+        delivery("dead-letters", OWN, &mut arrived(headers)).headers
+    }
+
     #[test]
     fn tsk_07_both_counts_of_deliveries_add_up() {
         let mut headers = FieldTable::default();
@@ -207,23 +228,50 @@ mod tests {
         assert_eq!(again.routing_key, "work.any");
         assert_eq!(again.headers[EARLIER], "6");
         assert_eq!(again.headers[KEY], "any");
+        assert_eq!(again.headers[EXCHANGE], delivery.exchange);
     }
 
     #[test]
     fn tsk_07_the_brokers_own_dead_letters_say_why_too() {
-        let death = |reason: &str| {
-            let mut death = FieldTable::default();
-            death.insert("reason".into(), AMQPValue::LongString(reason.into()));
-            death.insert("queue".into(), AMQPValue::LongString("work.any".into()));
+        for reason in ["delivery_limit", "expired"] {
+            let headers = died(reason, "work.any", FieldTable::default());
+            assert_eq!(headers[HEADER_REASON], reason);
+            assert_eq!(headers[HEADER_DEAD_QUEUE], "work.any");
+        }
+        let waited = died("expired", "retry.100ms", FieldTable::default());
+        assert!(waited.is_empty(), "{waited:?}");
+    }
+
+    #[test]
+    fn sec_10_where_a_message_died_is_the_brokers_word_and_not_the_senders() {
+        let mut claimed = FieldTable::default();
+        for (name, claim) in [(HEADER_REASON, "bored"), (HEADER_DEAD_QUEUE, "work.any")] {
+            claimed.insert(name.into(), AMQPValue::LongString(claim.into()));
+        }
+        for reason in ["delivery_limit", "expired"] {
+            let headers = died(reason, "tasks.intake", claimed.clone());
+            assert_eq!(headers[HEADER_REASON], reason);
+            assert_eq!(headers[HEADER_DEAD_QUEUE], "tasks.intake");
+        }
+    }
+
+    #[test]
+    fn sec_10_the_first_exchange_is_believed_of_what_came_back_from_waiting_only() {
+        let exchange = |came_by: &str, claimed: Option<&str>| {
             let mut headers = FieldTable::default();
-            let deaths = vec![AMQPValue::FieldTable(death)];
-            headers.insert(DEATHS.into(), AMQPValue::FieldArray(deaths.into()));
-            delivery("dead-letters", OWN, &mut arrived(headers)).headers
+            if let Some(claimed) = claimed {
+                headers.insert(EXCHANGE.into(), AMQPValue::LongString(claimed.into()));
+            }
+            let mut arrived = arrived(headers);
+            arrived.exchange = came_by.into();
+            let delivery = delivery("unroutable", OWN, &mut arrived);
+            assert!(delivery.headers.is_empty(), "{:?}", delivery.headers);
+            delivery.exchange
         };
-        let headers = death("delivery_limit");
-        assert_eq!(headers[HEADER_REASON], "delivery_limit");
-        assert_eq!(headers[HEADER_DEAD_QUEUE], "work.any");
-        assert!(death("expired").is_empty());
+        assert_eq!(exchange("tasks", None), "tasks");
+        assert_eq!(exchange("tasks", Some("tasks.work")), "tasks");
+        assert_eq!(exchange("", Some("tasks")), "tasks");
+        assert_eq!(exchange("", None), "");
     }
 
     #[test]

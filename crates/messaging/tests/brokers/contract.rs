@@ -29,6 +29,7 @@ macro_rules! contract {
             tsk_04_many_are_published_in_order => publishing::many_are_published_in_order,
             tsk_03_each_binding_gets_its_events => publishing::each_binding_gets_its_events,
             tsk_04_what_no_queue_wants_is_found => publishing::what_no_queue_wants_is_found,
+            tsk_03_what_no_queue_wants_names_its_exchange => publishing::what_no_queue_wants_names_its_exchange,
             tsk_07_a_panic_gives_the_delivery_back => outcomes::a_panic_gives_the_delivery_back,
             tsk_07_the_sixth_delivery_is_the_last => outcomes::the_sixth_delivery_is_the_last,
             tsk_07_a_rejected_message_says_why => outcomes::a_rejected_message_says_why,

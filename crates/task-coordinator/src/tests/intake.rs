@@ -51,7 +51,7 @@ impl Mailbox {
 }
 
 impl Bench {
-    fn letters(&self) -> DeadLetters {
+    pub(super) fn letters(&self) -> DeadLetters {
         DeadLetters::new(self.store.clone(), Arc::new(self.broker.clone()))
     }
 
@@ -60,7 +60,7 @@ impl Bench {
         AnswerRelay::new(self.store.clone(), answers, self.watchers.clone())
     }
 
-    fn intake(&self) -> Intake {
+    pub(super) fn intake(&self) -> Intake {
         Intake {
             tasks: self.tasks.clone(),
             producers: Producers {
@@ -327,6 +327,7 @@ async fn tsk_07_a_dead_letter_is_redriven_once_and_may_die_again() {
     let old = Delivery {
         id: poison.id.clone(),
         queue: topology::INTAKE.to_owned(),
+        exchange: topology::TASKS.to_owned(),
         routing_key: poison.routing_key.clone(),
         headers: BTreeMap::new(),
         properties: poison.properties.clone(),
@@ -409,6 +410,7 @@ async fn tsk_01_a_submission_waits_where_it_is_while_the_database_can_not_take_i
     let delivery = Delivery {
         id: sent.id,
         queue: topology::INTAKE.to_owned(),
+        exchange: topology::TASKS.to_owned(),
         routing_key: sent.routing_key,
         headers: sent.headers,
         properties: sent.properties,

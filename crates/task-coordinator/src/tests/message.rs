@@ -1,33 +1,36 @@
 //! Messages to the coordinator, through the broker.
 
 use async_trait::async_trait;
+use sutazai_messaging::message::{HEADER_DEAD_QUEUE, HEADER_REASON};
 use sutazai_messaging::{Consumer, Delivery, Handler, Outcome as Handled, Outgoing};
 use sutazai_proto::events::EventType;
+use sutazai_proto::producers::{CONTENT_TYPE, EventData, Submit};
 use sutazai_proto::tasks::v1::{
     AttemptFailure, Payload as WirePayload, TaskFinished, task_finished,
 };
 
 use super::*;
 use crate::consumer::{Events, Rejected, Unroutable};
-use crate::dead_letter::DeadLetters;
 
 impl Bench {
+    fn unroutable(&self) -> Unroutable {
+        Unroutable {
+            intake: Arc::new(self.intake()),
+            tasks: self.tasks.clone(),
+            relay: self.relay.clone(),
+            letters: self.letters(),
+        }
+    }
+
     async fn consume(&self) -> Vec<Consumer> {
-        let (tasks, relay) = (self.tasks.clone(), self.relay.clone());
-        let letters = DeadLetters::new(self.store.clone(), Arc::new(self.broker.clone()));
+        let tasks = self.tasks.clone();
+        let letters = self.letters();
         let handlers: [(&str, Arc<dyn Handler>); 3] = [
             (
                 topology::COORDINATOR_EVENTS,
                 Arc::new(Events(tasks.clone())),
             ),
-            (
-                topology::UNROUTABLE,
-                Arc::new(Unroutable {
-                    tasks: tasks.clone(),
-                    relay,
-                    letters: letters.clone(),
-                }),
-            ),
+            (topology::UNROUTABLE, Arc::new(self.unroutable())),
             (
                 topology::DEAD_LETTERS,
                 Arc::new(Rejected { tasks, letters }),
@@ -194,6 +197,59 @@ async fn tsk_03_what_no_queue_takes_is_released_again() {
     bench.pass(2).await;
     assert_eq!(bench.relay.step().await.unwrap().released, 1);
     assert_eq!(bench.waiting(TYPE).await, 1, "in its queue now");
+}
+
+#[tokio::test]
+async fn sec_10_what_a_producer_sent_before_the_intake_had_a_queue_is_never_taken_for_ours() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("w", 5).await;
+    let attempt = bench.begin(&worker, TYPE).await;
+    let early = MemoryBroker::new(Limits::default());
+    let mut without_intake = topology::platform();
+    let elsewhere = |queue: &str| queue != topology::INTAKE;
+    without_intake.queues.retain(|queue| elsewhere(&queue.name));
+    let bindings = &mut without_intake.bindings;
+    bindings.retain(|binding| elsewhere(&binding.queue));
+    early.declare(&without_intake).await.unwrap();
+
+    // It names itself the result of a task that is somebody else's, and where it did not die.
+    let mut forged = finished(attempt, &worker, wire_success());
+    topology::TASKS.clone_into(&mut forged.exchange);
+    for (name, claim) in [
+        (HEADER_DEAD_QUEUE, topology::COORDINATOR_EVENTS),
+        (HEADER_REASON, "bored"),
+    ] {
+        forged.headers.insert(name.to_owned(), claim.to_owned());
+    }
+    // What belongs to the intake is accepted, whatever it calls itself outside.
+    let submission = serde_json::json!({
+        "specversion": "1.0", "id": "order-1", "source": "/shop",
+        "type": Submit::NAME,
+        "data": {"type": TYPE, "input": {"n": 1}},
+    });
+    let order = Outgoing {
+        content_type: CONTENT_TYPE.to_owned(),
+        body: submission.to_string().into(),
+        ..forged.clone()
+    };
+    for message in [forged, order] {
+        early.publish(message).await.unwrap();
+    }
+    let handler = Arc::new(bench.unroutable());
+    let consumer = early.consume(topology::UNROUTABLE, 1, handler).await;
+    bench.until("select count(*) from tasks", 2).await;
+    bench.until("select count(*) from stray_messages", 1).await;
+    stop(vec![consumer.unwrap()]).await;
+
+    is(&bench.task(attempt.task).await, State::Running);
+    assert_eq!(early.depth(topology::UNROUTABLE).await.unwrap(), 0);
+    let (queue, reason): (String, String) =
+        sqlx::query_as("select queue, reason from stray_messages")
+            .fetch_one(bench.db.pool())
+            .await
+            .unwrap();
+    assert_eq!(queue, topology::INTAKE, "where it is sent again");
+    assert!(reason.starts_with("unsupported_media_type: "), "{reason}");
 }
 
 /// A worker that breaks on every delivery.

@@ -72,6 +72,7 @@ pub(crate) async fn a_rejected_message_says_why(broker: impl Broker) {
     consumer.stop().await;
     assert_eq!(letter.id, "strange");
     assert_eq!(letter.routing_key, TYPE);
+    assert_eq!(letter.exchange, topology::DEAD_LETTERS);
     assert_eq!(letter.headers[HEADER_REASON], "unknown_event");
     assert_eq!(letter.headers[HEADER_DEAD_QUEUE], QUEUE);
     assert_eq!(broker.depth(QUEUE).await.unwrap(), 0);

@@ -1,11 +1,13 @@
 //! What becomes of a message that is published.
 
+use std::time::Duration;
+
 use sutazai_messaging::topology::{self, Queue, Topology};
-use sutazai_messaging::{Broker, BrokerError, Outgoing};
+use sutazai_messaging::{Broker, BrokerError, Outcome, Outgoing};
 use sutazai_proto::events::EventType;
 use sutazai_proto::tasks::v1::{TaskFinished, TaskReleased};
 
-use crate::bench::{QUEUE, TYPE, collector, declared, depth_reaches, next, task};
+use crate::bench::{QUEUE, TYPE, collector, declared, depth_reaches, next, scripted, task};
 
 pub(crate) async fn a_confirmed_message_arrives_whole(broker: impl Broker) {
     let broker = declared(broker).await;
@@ -69,6 +71,34 @@ pub(crate) async fn what_no_queue_wants_is_found(broker: impl Broker) {
         broker.publish(message).await.unwrap();
     }
     depth_reaches(&broker, topology::UNROUTABLE, 2).await;
+}
+
+pub(crate) async fn what_no_queue_wants_names_its_exchange(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let event = TaskReleased::default();
+    let mut message = Outgoing::event("shop", topology::EVENTS, "nobody.serves.this", &event);
+    // What a sender says of it counts for nothing.
+    let claim = ("x-first-exchange".to_owned(), topology::WORK.to_owned());
+    message.headers.extend([claim]);
+    let (handler, mut deliveries) = scripted(|delivery| {
+        let first = delivery.delivery_count == 0;
+        Box::pin(async move {
+            if first {
+                Outcome::Retry(Duration::from_millis(100))
+            } else {
+                Outcome::Done
+            }
+        })
+    });
+    broker.publish(message).await.unwrap();
+    let consumer = broker
+        .consume(topology::UNROUTABLE, 1, handler)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        assert_eq!(next(&mut deliveries).await.exchange, topology::EVENTS);
+    }
+    consumer.stop().await;
 }
 
 pub(crate) async fn a_full_queue_refuses(broker: impl Broker) {

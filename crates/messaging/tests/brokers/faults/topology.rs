@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sutazai_messaging::message::HEADER_REASON;
-use sutazai_messaging::topology::{self, DEAD_LETTERS, WORK};
+use sutazai_messaging::message::{HEADER_DEAD_QUEUE, HEADER_REASON};
+use sutazai_messaging::topology::{self, DEAD_LETTERS, INTAKE, TASKS, WORK};
 use sutazai_messaging::{Broker, BrokerError, Outcome, Outgoing};
 use tokio::time::{Instant, timeout};
 
@@ -183,4 +183,29 @@ async fn agt_07_the_broker_shows_the_connections_by_the_name_of_the_service() {
         assert!(started.elapsed() < AGAIN, "{connections:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test]
+async fn sec_10_what_expires_died_where_the_broker_says_and_not_where_its_sender_says() {
+    let place = Place::new().await;
+    let broker = declared(place.broker("coordinator")).await;
+    // A producer may set how long its message lives, and any header.
+    let message = r#"{
+        "properties": {
+            "headers": {"x-reason": "bored", "x-dead-queue": "task-coordinator.events"},
+            "expiration": "1",
+            "message_id": "forged"
+        },
+        "routing_key": "any",
+        "payload": "x",
+        "payload_encoding": "string"
+    }"#;
+    let publish = format!("{TASKS}/publish");
+    let routed = place.manage("POST", "exchanges", &publish, message).await;
+    assert!(routed.contains("true"), "{routed}");
+    let letter = dead_letter(&broker).await;
+    assert_eq!(letter.id, "forged");
+    assert_eq!(letter.headers[HEADER_REASON], "expired");
+    assert_eq!(letter.headers[HEADER_DEAD_QUEUE], INTAKE);
+    assert_eq!(letter.exchange, DEAD_LETTERS);
 }

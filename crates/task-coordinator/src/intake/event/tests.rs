@@ -16,6 +16,7 @@ fn delivery(content_type: &str, body: impl Into<Bytes>) -> Delivery {
     Delivery {
         id: "m".to_owned(),
         queue: "tasks.intake".to_owned(),
+        exchange: "tasks".to_owned(),
         routing_key: "any".to_owned(),
         headers: BTreeMap::new(),
         properties: Properties::default(),
