@@ -13,4 +13,4 @@ pub use context::{Payload, TaskContext, json_payload};
 pub use failure::Failure;
 pub use models::Models;
 pub use progress::Progress;
-pub use worker::{Links, Worker};
+pub use worker::{Introduction, Links, Worker};

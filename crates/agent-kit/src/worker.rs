@@ -20,11 +20,14 @@ use self::{
 };
 use crate::{Agent, Capability};
 
+pub use self::introduction::Introduction;
+
 mod attempt;
 mod claim;
 mod coordinator;
 mod delivery;
 mod heartbeat;
+mod introduction;
 mod lease;
 mod pace;
 
@@ -100,6 +103,18 @@ impl Worker {
             links,
             grace,
         }
+    }
+
+    /// Returns what has to be said to the coordinator before the agent is found by anybody.
+    pub fn introduction(&self) -> Introduction {
+        let Links {
+            mesh,
+            identity,
+            instance,
+            ..
+        } = self.links.clone();
+        let coordinator = Coordinator::new(mesh, identity, instance.to_string());
+        Introduction::new(coordinator, self.agent.capabilities())
     }
 
     /// Works until `stop` fires, then drains.

@@ -83,6 +83,7 @@ impl Config {
             instance: instance.clone(),
         };
         let worker = Worker::new(agent, links, self.base.drain_grace);
+        let introduction = worker.introduction();
         let process = builder
             .grpc(grpc::routes(agents.clone()))
             .guard(doors::guard(identity))
@@ -91,6 +92,10 @@ impl Config {
             .probe(Arc::new(Postgres(database)))
             .probe(Arc::new(BrokerProbe(broker, NAME)))
             .probe(Arc::new(RegistryProbe(registry.clone(), NAME, instance)))
+            .first("introduce", move || {
+                let introduction = introduction.clone();
+                async move { introduction.make().await }
+            })
             .background("worker", |stop| worker.run(stop))
             // The way of every agent, less the network: this service owns the table.
             .on_ready("announce", move || {

@@ -61,6 +61,7 @@ impl Config {
         };
         let request = announcement(&*agent);
         let worker = Worker::new(agent, links, self.base.drain_grace);
+        let introduction = worker.introduction();
         let process = builder
             .guard(grpc::guard(identity.clone()))
             .operator(grpc::operator)
@@ -71,6 +72,10 @@ impl Config {
                 instance,
             )))
             .breakers(breakers)
+            .first("introduce", move || {
+                let introduction = introduction.clone();
+                async move { introduction.make().await }
+            })
             .background("worker", |stop| worker.run(stop))
             .on_ready("announce", move || {
                 announce(request.clone(), mesh.clone(), identity.clone())

@@ -12,8 +12,8 @@ use sutazai_messaging::BrokerError;
 
 use crate::lifecycle::Shutdown;
 
-pub use builder::Builder;
 pub(crate) use builder::VERSION;
+pub use builder::{Builder, FIRST_LIMIT};
 pub use process::Process;
 
 /// A service that is built and has its sockets, and now wants to run.

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, lease::Reaction, pace::Pace};
+use crate::Capability;
 
 /// Beats until `stop` fires.
 pub(crate) async fn beat(shared: Arc<Shared>, stop: CancellationToken) {
@@ -46,19 +47,22 @@ pub(crate) async fn beat(shared: Arc<Shared>, stop: CancellationToken) {
 /// Sends one heartbeat and does what the answer asks for.
 async fn exchange(shared: &Shared, free: usize) -> Result<(), crate::Failure> {
     let free_slots = u32::try_from(free).unwrap_or(u32::MAX);
-    let credits = shared.capabilities.iter().map(|capability| WorkerCredit {
-        task_type: Some(capability.task_type()),
-        free_slots,
-    });
+    let credits = credits(&shared.capabilities, free_slots);
     let leases = shared.leases.lock().renewals();
-    let response = shared
-        .coordinator
-        .heartbeat(credits.collect(), leases)
-        .await?;
+    let response = shared.coordinator.heartbeat(credits, leases).await?;
     for status in &response.leases {
         obey(shared, status);
     }
     Ok(())
+}
+
+/// Offers the same slots to every type: whichever task comes first takes one.
+pub(super) fn credits(capabilities: &[Capability], free_slots: u32) -> Vec<WorkerCredit> {
+    let credit = |capability: &Capability| WorkerCredit {
+        task_type: Some(capability.task_type()),
+        free_slots,
+    };
+    capabilities.iter().map(credit).collect()
 }
 
 fn obey(shared: &Shared, status: &LeaseStatus) {

@@ -209,7 +209,7 @@ impl Platform {
         self.database.stop().await;
     }
 
-    /// Waits until the registry lists every service and the workers have brought their task types.
+    /// Waits until the registry lists every service; workers brought their task types before that.
     async fn ready(&self, parts: &Parts) -> Result<(), Error> {
         let begun = Instant::now();
         loop {

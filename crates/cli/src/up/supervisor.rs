@@ -290,7 +290,7 @@ async fn start_gateway(
     }
 }
 
-/// Waits until the registry lists every instance.
+/// Waits until the registry lists every instance; workers brought their task types before that.
 async fn ready(
     fresh: &[Fresh<Instance>],
     registry: &dyn Registry,

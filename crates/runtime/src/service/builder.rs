@@ -28,6 +28,8 @@ use crate::{
 
 /// Time within which the required parts must work after the start.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Longest wait for what a process does before it is ready.
+pub const FIRST_LIMIT: Duration = Duration::from_secs(20);
 /// Version of the platform: all crates share one.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -38,9 +40,10 @@ pub(super) type StartBackground =
     Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
 pub(super) type Hook = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send>;
 
-/// What a process does besides serving; all of it begins once the process is ready.
+/// What a process does besides serving; all but `first` begins once the process is ready.
 #[derive(Default)]
 pub(super) struct Work {
+    pub(super) first: Vec<(&'static str, Hook)>,
     pub(super) consumers: Vec<(&'static str, StartConsumer)>,
     pub(super) background: Vec<(&'static str, StartBackground)>,
     pub(super) hooks: Vec<(&'static str, Hook)>,
@@ -176,6 +179,19 @@ impl Builder {
         self
     }
 
+    /// Does this before the process is ready and registered, and again after a pause while it fails.
+    ///
+    /// After [`FIRST_LIMIT`] the process goes on without it: whoever the hook needs may be away for
+    /// long, and must not keep this one away too.
+    pub fn first<F, E>(mut self, name: &'static str, hook: impl Fn() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        self.work.first.push((name, boxed(hook)));
+        self
+    }
+
     /// Does this once the process is registered, and again after a pause as long as it fails.
     pub fn on_ready<F, E>(
         mut self,
@@ -186,12 +202,7 @@ impl Builder {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display,
     {
-        let hook: Hook = Box::new(move || {
-            hook()
-                .map(|done| done.map_err(|error| error.to_string()))
-                .boxed()
-        });
-        self.work.hooks.push((name, hook));
+        self.work.hooks.push((name, boxed(hook)));
         self
     }
 
@@ -245,6 +256,18 @@ impl Builder {
             work: self.work,
         })
     }
+}
+
+fn boxed<F, E>(hook: impl Fn() -> F + Send + 'static) -> Hook
+where
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display,
+{
+    Box::new(move || {
+        hook()
+            .map(|done| done.map_err(|error| error.to_string()))
+            .boxed()
+    })
 }
 
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {

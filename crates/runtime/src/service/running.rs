@@ -22,7 +22,7 @@ use tracing::{Instrument, Span, debug, error, info, warn};
 
 use super::{
     RunError,
-    builder::{Hook, StartConsumer, VERSION, Work},
+    builder::{FIRST_LIMIT, Hook, StartConsumer, VERSION, Work},
 };
 use crate::{
     admin::{Phase, Standing},
@@ -36,8 +36,14 @@ const RETRY: Backoff = Backoff {
     min: Duration::from_millis(200),
     max: Duration::from_secs(10),
 };
-/// Failures of a hook that are no news: services start in any order, and find each other a moment later.
-const QUIET_TRIES: u32 = 3;
+/// Pauses between attempts of what comes first: others wait for this process.
+const FIRST: Backoff = Backoff {
+    min: Duration::from_millis(100),
+    max: Duration::from_secs(1),
+};
+/// A failure with a pause up to this is no news: services start in any order, and find each other a moment
+/// later.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What belongs to a process while it runs; dropping it ends all of it.
 pub(super) struct Running {
@@ -130,6 +136,14 @@ impl Running {
         {
             return Err(RunError::NotReady(self.standing.complaint()));
         }
+        for (name, hook) in work.first {
+            if timeout(FIRST_LIMIT, repeat(name, hook, FIRST))
+                .await
+                .is_err()
+            {
+                warn!(hook = name, "not done in time, going on without");
+            }
+        }
         self.standing.enter(Phase::Ready);
         self.health.follow(&self.standing).await;
         let (name, http, grpc) = (instance.service, instance.http, instance.grpc);
@@ -148,7 +162,7 @@ impl Running {
         for (name, hook) in work.hooks {
             let stop = self.stop.clone();
             self.spawn(name, async move {
-                stop.run_until_cancelled(repeat(name, hook)).await;
+                stop.run_until_cancelled(repeat(name, hook, RETRY)).await;
             });
         }
         let took_ms = self.standing.uptime().as_millis();
@@ -246,11 +260,11 @@ async fn register(registry: &dyn Registry, instance: Instance) -> Lease {
     std::future::pending().await
 }
 
-async fn repeat(name: &'static str, hook: Hook) {
+async fn repeat(name: &'static str, hook: Hook, pauses: Backoff) {
     for attempt in 1.. {
         let Err(error) = hook().await else { return };
-        let pause = RETRY.ceiling(attempt);
-        if attempt > QUIET_TRIES {
+        let pause = pauses.ceiling(attempt);
+        if pause > QUIET {
             warn!(error, ?pause, hook = name, "hook failed, trying again");
         } else {
             debug!(error, ?pause, hook = name, "hook failed, trying again");

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use axum::{Router, body::Body, routing::get};
-use futures::stream;
+use futures::{future::BoxFuture, stream};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use sutazai_mesh::{
 use sutazai_messaging::{BrokerError, Consumer};
 use sutazai_runtime::{
     Process, Shutdown,
-    service::{Builder, RunError},
+    service::{Builder, FIRST_LIMIT, RunError},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -206,8 +206,9 @@ async fn cfg_14_start_and_stop_are_ordered() {
         inner: MemoryRegistry::new(),
         journal: journal.clone(),
     });
-    let (for_consumer, for_task, for_hook) = (journal.clone(), journal.clone(), journal.clone());
+    let (for_consumer, for_task) = (journal.clone(), journal.clone());
     let builder = process(Duration::from_secs(5))
+        .first("introduce", repeated(&journal, "first"))
         .consumer("events", move || {
             let log = for_consumer.clone();
             async move { Ok(consumer(log)) }
@@ -217,19 +218,7 @@ async fn cfg_14_start_and_stop_are_ordered() {
             stop.cancelled().await;
             for_task.write("task stops");
         })
-        .on_ready("announce", move || {
-            let journal = for_hook.clone();
-            async move {
-                // The first attempt fails: hooks are repeated.
-                let attempt = journal
-                    .lines()
-                    .iter()
-                    .filter(|l| l.starts_with("hook"))
-                    .count();
-                journal.write(format!("hook {attempt}"));
-                if attempt == 0 { Err("not yet") } else { Ok(()) }
-            }
-        });
+        .on_ready("announce", repeated(&journal, "hook"));
     let running = Running::launch(builder, registry.clone()).await;
     timeout(PATIENCE, async {
         while !journal.lines().contains(&"hook 1".to_owned()) {
@@ -254,6 +243,8 @@ async fn cfg_14_start_and_stop_are_ordered() {
     assert_eq!(
         lines,
         [
+            "first 0",
+            "first 1",
             "register: ready",
             "consumer starts",
             "task starts",
@@ -264,6 +255,38 @@ async fn cfg_14_start_and_stop_are_ordered() {
             "task stops",
         ]
     );
+}
+
+/// Makes a hook whose first attempt fails: hooks are repeated.
+fn repeated(
+    journal: &Journal,
+    name: &'static str,
+) -> impl Fn() -> BoxFuture<'static, Result<(), &'static str>> + Send + 'static {
+    let journal = journal.clone();
+    move || {
+        let journal = journal.clone();
+        Box::pin(async move {
+            let lines = journal.lines();
+            let attempt = lines.iter().filter(|line| line.starts_with(name)).count();
+            journal.write(format!("{name} {attempt}"));
+            if attempt == 0 { Err("not yet") } else { Ok(()) }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_first_and_never_works_does_not_keep_the_process_away() {
+    let registry = Arc::new(MemoryRegistry::new());
+    let builder = process(Duration::from_secs(5))
+        .first("introduce", || async { Err::<(), _>("nobody answers") });
+    let begun = tokio::time::Instant::now();
+    let running = Running::launch(builder, registry.clone()).await;
+    let mut watch = registry.watch(ServiceName::Backend);
+    while watch.current().is_empty() {
+        assert!(watch.changed().await, "the registry ended");
+    }
+    assert!(begun.elapsed() >= FIRST_LIMIT, "it did not wait");
+    running.stop().await.unwrap();
 }
 
 #[tokio::test]
