@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backoff;
+pub mod batch;
 pub mod breaker;
 pub mod deadline;
 pub mod registry;

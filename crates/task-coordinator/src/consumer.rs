@@ -10,7 +10,6 @@ use sutazai_messaging::{
     message::{HEADER_DEAD_QUEUE, HEADER_REASON},
     topology,
 };
-use sutazai_persistence::DatabaseError;
 use sutazai_proto::events::{EventType, HEADER_SOURCE, HEADER_TYPE};
 use sutazai_proto::platform::v1::Echo;
 use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress, TaskReleased};
@@ -22,7 +21,8 @@ use crate::dead_letter::DeadLetters;
 use crate::grpc::convert;
 use crate::intake::Intake;
 use crate::outbox::Relay;
-use crate::store::ReleaseRef;
+use crate::results::Results;
+use crate::store::{ReleaseRef, Report};
 use crate::tasks::Tasks;
 use crate::watch::Progress;
 
@@ -33,26 +33,30 @@ const BACKOFF: Backoff = Backoff {
 };
 
 /// Takes results, progress and echoes.
-pub(crate) struct Events(pub(crate) Tasks);
+#[derive(Clone)]
+pub(crate) struct Events {
+    pub(crate) tasks: Tasks,
+    pub(crate) results: Results,
+}
 
 /// Takes what no queue took.
 pub(crate) struct Unroutable {
     pub(crate) intake: Arc<Intake>,
-    pub(crate) tasks: Tasks,
+    pub(crate) events: Events,
     pub(crate) relay: Relay,
     pub(crate) letters: DeadLetters,
 }
 
 /// Takes what nobody could handle.
 pub(crate) struct Rejected {
-    pub(crate) tasks: Tasks,
+    pub(crate) events: Events,
     pub(crate) letters: DeadLetters,
 }
 
 /// Why a message has no effect.
 enum Refused {
     /// It may have one later.
-    Later(DatabaseError),
+    Later(Box<dyn StdError + Send + Sync>),
     /// It can never have one.
     Never(String),
 }
@@ -60,9 +64,9 @@ enum Refused {
 #[async_trait]
 impl Handler for Events {
     async fn handle(&self, delivery: Delivery) -> Outcome {
-        match event(&self.0, &delivery).await {
+        match self.event(&delivery).await {
             Ok(()) => Outcome::Done,
-            Err(Refused::Later(error)) => later(&delivery, &error),
+            Err(Refused::Later(error)) => later(&delivery, &*error),
             Err(Refused::Never(why)) => Outcome::Reject(why),
         }
     }
@@ -83,13 +87,13 @@ impl Handler for Unroutable {
                 Ok(found) => {
                     tracing::warn!(task.id = %found.task, "release came back: no queue took it");
                     let returned = self.relay.returned(found, &delivery.routing_key).await;
-                    returned.map_err(Refused::Later)
+                    returned.map_err(Refused::later)
                 }
                 Err(refused) => Err(refused),
             },
             topology::EVENTS => {
                 topology::COORDINATOR_EVENTS.clone_into(&mut delivery.queue);
-                event(&self.tasks, &delivery).await
+                self.events.event(&delivery).await
             }
             // It came before the intake had its queue.
             topology::TASKS => {
@@ -117,47 +121,54 @@ impl Handler for Rejected {
                 Ok(found) => {
                     let why = reason(&delivery);
                     tracing::warn!(task.id = %found.task, why, "release came back: no worker took it");
-                    self.tasks
-                        .give_up_release(found, why)
-                        .await
-                        .map_err(Refused::Later)
+                    let given_up = self.events.tasks.give_up_release(found, why).await;
+                    given_up.map_err(Refused::later)
                 }
                 Err(refused) => Err(refused),
             },
             // A result that came while the database was away.
-            Some(topology::COORDINATOR_EVENTS) => event(&self.tasks, &delivery).await,
+            Some(topology::COORDINATOR_EVENTS) => self.events.event(&delivery).await,
             _ => Err(Refused::Never(reason(&delivery).to_owned())),
         };
         settle(&self.letters, &delivery, handled).await
     }
 }
 
-/// Lets a result or progress have its effect.
-async fn event(tasks: &Tasks, delivery: &Delivery) -> Result<(), Refused> {
-    match event_name(delivery) {
-        TaskFinished::NAME => {
-            let finished: TaskFinished = delivery.decode().map_err(Refused::never)?;
-            let ended = attempt(&finished.task_id, finished.attempt)?;
-            let worker = Worker::parse(&finished.worker)
-                .ok_or_else(|| Refused::Never("the worker has no usable id".to_owned()))?;
-            let outcome = convert::outcome(finished.outcome)
-                .ok_or_else(|| Refused::Never("the result has no outcome".to_owned()))?;
-            let consumer = topology::COORDINATOR_EVENTS;
-            tasks
-                .finish(consumer, &delivery.id, ended, &worker, outcome)
-                .await
-                .map_err(Refused::Later)
+impl Events {
+    /// Lets a result or progress have its effect.
+    async fn event(&self, delivery: &Delivery) -> Result<(), Refused> {
+        match event_name(delivery) {
+            TaskFinished::NAME => {
+                let finished = self.results.finish(report(delivery)?).await;
+                finished.map_err(Refused::later)
+            }
+            TaskProgress::NAME => {
+                let progress: TaskProgress = delivery.decode().map_err(Refused::never)?;
+                let AttemptRef { task, attempt } = attempt(&progress.task_id, progress.attempt)?;
+                let data = convert::payload_of(progress.data.unwrap_or_default());
+                self.tasks.progress(task, Progress { attempt, data });
+                Ok(())
+            }
+            Echo::NAME => echo(delivery),
+            other => Err(Refused::Never(format!("unknown event `{other}`"))),
         }
-        TaskProgress::NAME => {
-            let progress: TaskProgress = delivery.decode().map_err(Refused::never)?;
-            let AttemptRef { task, attempt } = attempt(&progress.task_id, progress.attempt)?;
-            let data = convert::payload_of(progress.data.unwrap_or_default());
-            tasks.progress(task, Progress { attempt, data });
-            Ok(())
-        }
-        Echo::NAME => echo(delivery),
-        other => Err(Refused::Never(format!("unknown event `{other}`"))),
     }
+}
+
+/// Reads a result.
+fn report(delivery: &Delivery) -> Result<Report, Refused> {
+    let finished: TaskFinished = delivery.decode().map_err(Refused::never)?;
+    let worker = Worker::parse(&finished.worker)
+        .ok_or_else(|| Refused::Never("the worker has no usable id".to_owned()))?;
+    let outcome = convert::outcome(finished.outcome)
+        .ok_or_else(|| Refused::Never("the result has no outcome".to_owned()))?;
+    Ok(Report {
+        consumer: topology::COORDINATOR_EVENTS,
+        message_id: delivery.id.clone(),
+        ended: attempt(&finished.task_id, finished.attempt)?,
+        worker,
+        outcome,
+    })
 }
 
 /// Counts an echo by its sender.
@@ -192,7 +203,7 @@ async fn settle(
 ) -> Outcome {
     let refused = match handled {
         Ok(()) => return Outcome::Done,
-        Err(Refused::Later(error)) => return later(delivery, &error),
+        Err(Refused::Later(error)) => return later(delivery, &*error),
         Err(Refused::Never(why)) => why,
     };
     match letters.keep(delivery, &refused).await {
@@ -201,7 +212,7 @@ async fn settle(
     }
 }
 
-fn later(delivery: &Delivery, error: &DatabaseError) -> Outcome {
+fn later(delivery: &Delivery, error: &(dyn StdError + Send + Sync + 'static)) -> Outcome {
     tracing::warn!(
         error = error as &dyn StdError,
         delivery.id,
@@ -222,6 +233,10 @@ fn reason(delivery: &Delivery) -> &str {
 }
 
 impl Refused {
+    fn later(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self::Later(Box::new(error))
+    }
+
     fn never(error: impl StdError) -> Self {
         Self::Never(sutazai_proto::status::chain(&error))
     }

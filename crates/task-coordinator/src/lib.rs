@@ -11,6 +11,7 @@ mod intake;
 mod lease;
 mod outbox;
 mod reaper;
+mod results;
 mod retention;
 mod retry;
 mod service;

@@ -27,14 +27,15 @@ use crate::intake::Intake;
 use crate::lease::Leases;
 use crate::outbox::{Bell, Relay};
 use crate::reaper::Reaper;
+use crate::results::{self, Results};
 use crate::retention;
 use crate::store::{MIGRATOR, Store};
 use crate::tasks::Tasks;
 use crate::watch::Watchers;
 
 const NAME: ServiceName = ServiceName::TaskCoordinator;
-/// Results that are applied at once; each takes a database connection for a moment.
-const EVENTS_AT_ONCE: u16 = 16;
+/// Results that are applied at once: as many as share a transaction.
+const EVENTS_AT_ONCE: u16 = results::BATCH;
 /// Submissions that are stored at once.
 const INTAKE_AT_ONCE: u16 = 16;
 /// Rare messages need no haste.
@@ -79,7 +80,13 @@ impl Config {
         let tasks = Tasks::new(store.clone(), watchers.clone(), bell.clone());
         let leases = Leases::new(store.clone(), watchers.clone(), bell.clone());
         let reaper = Reaper::new(store.clone(), watchers.clone(), bell.clone());
-        let relay = Relay::new(store.clone(), broker.clone(), watchers.clone(), bell);
+        let relay = Relay::new(
+            store.clone(),
+            broker.clone(),
+            watchers.clone(),
+            bell.clone(),
+        );
+        let (results, desk) = Results::new(store.clone(), watchers.clone(), bell);
         let letters = DeadLetters::new(store.clone(), broker.clone());
         let answers = Answers::new(broker.clone(), self.rules.publish);
         let told = AnswerRelay::new(store.clone(), answers.clone(), watchers.clone());
@@ -90,21 +97,25 @@ impl Config {
             answers,
             stopping: intake_stops.clone(),
         });
+        let events = Events {
+            tasks: tasks.clone(),
+            results,
+        };
         let unroutable = Unroutable {
             intake: Arc::clone(&intake),
-            tasks: tasks.clone(),
+            events: events.clone(),
             relay: relay.clone(),
             letters: letters.clone(),
         };
         let rejected = Rejected {
-            tasks: tasks.clone(),
+            events: events.clone(),
             letters: letters.clone(),
         };
 
         let builder = Process::builder(NAME, &self.base);
         let instance = builder.instance_id().clone();
         let mut builder = builder
-            .grpc(grpc::routes(tasks.clone(), leases, letters))
+            .grpc(grpc::routes(tasks, leases, letters))
             .guard(doors::guard(identity))
             .operator(doors::operator)
             .breakers(breakers)
@@ -115,7 +126,7 @@ impl Config {
             (
                 topology::COORDINATOR_EVENTS,
                 EVENTS_AT_ONCE,
-                Arc::new(Events(tasks)),
+                Arc::new(events),
             ),
             (topology::INTAKE, INTAKE_AT_ONCE, intake),
             (topology::UNROUTABLE, RARE_AT_ONCE, Arc::new(unroutable)),
@@ -131,6 +142,8 @@ impl Config {
         let (hears, heard_store) = (watchers.clone(), store.clone());
         let ages = self.ages;
         let process = builder
+            // Ends after the last handler that brings a result.
+            .background("task-results", async move |_| desk.serve().await)
             .background("outbox-relay", async move |stop| relay.run(&stop).await)
             .background("task-answers", async move |stop| told.run(&stop).await)
             .background("task-intake", async move |stop| {

@@ -28,7 +28,7 @@ pub(crate) use dead_letters::{Redrive, Spot};
 pub(crate) use outbox::RELEASE_LOCK;
 pub(crate) use outbox::{Picked, ReleaseRef};
 pub(crate) use read::{Page, Place};
-pub(crate) use report::Finished;
+pub(crate) use report::{Finished, Report};
 pub(crate) use retention::Ages;
 pub(crate) use submit::Submitted;
 pub(crate) use work::Standing;

@@ -4,12 +4,11 @@ use futures::Stream;
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::ids::TaskId;
 
-use crate::credit::{AttemptRef, TaskType, Worker};
+use crate::credit::TaskType;
 use crate::error::Error;
 use crate::outbox::Bell;
-use crate::store::{Finished, Page, Place, ReleaseRef, Store, Submitted, View};
+use crate::store::{Page, Place, ReleaseRef, Store, Submitted, View};
 use crate::submission::Submission;
-use crate::task::{Change, Outcome};
 use crate::watch::{Item, Progress, Watchers, follow};
 
 /// The tasks of all tenants; clones share them.
@@ -109,34 +108,6 @@ impl Tasks {
         Ok(self.store.task_types().await?)
     }
 
-    /// Takes the end of an attempt, once.
-    pub(crate) async fn finish(
-        &self,
-        consumer: &str,
-        message_id: &str,
-        ended: AttemptRef,
-        worker: &Worker,
-        outcome: Outcome,
-    ) -> Result<(), DatabaseError> {
-        match self
-            .store
-            .finish(consumer, message_id, ended, worker, outcome)
-            .await?
-        {
-            Finished::Applied(change) => self.announce(&[change]),
-            Finished::Repeated => {
-                tracing::debug!(task.id = %ended.task, "result came again");
-            }
-            Finished::Stale => tracing::info!(
-                task.id = %ended.task,
-                attempt = ended.attempt,
-                worker = worker.as_str(),
-                "result of an attempt that is not the current one refused",
-            ),
-        }
-        Ok(())
-    }
-
     pub(crate) fn progress(&self, task: TaskId, progress: Progress) {
         self.watchers.progress(task, progress);
     }
@@ -148,14 +119,10 @@ impl Tasks {
         why: &str,
     ) -> Result<(), DatabaseError> {
         let changes = self.store.give_up_release(release, why).await?;
-        self.announce(&changes);
-        Ok(())
-    }
-
-    fn announce(&self, changes: &[Change]) {
         if !changes.is_empty() {
-            self.watchers.changed(changes);
+            self.watchers.changed(&changes);
             self.bell.ring();
         }
+        Ok(())
     }
 }

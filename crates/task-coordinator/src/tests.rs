@@ -14,12 +14,14 @@ use sutazai_proto::ids::TaskId;
 use sutazai_resilience::Breakers;
 use uuid::Uuid;
 
+use crate::consumer::Events;
 use crate::credit::{AttemptRef, Credit, TaskType, Worker};
 use crate::lease::{Claimed, Leases};
 use crate::outbox::{Bell, Relay};
 use crate::reaper::Reaper;
+use crate::results::Results;
 use crate::retry::RetryPolicy;
-use crate::store::{MIGRATOR, Rules, SCHEMA, Store, View};
+use crate::store::{MIGRATOR, Report, Rules, SCHEMA, Store, View};
 use crate::submission::{IdempotencyKey, Operation, Submission, Submitter};
 use crate::task::{EffectMode, Failure, Outcome, Payload, Recorded, State, Task};
 use crate::tasks::Tasks;
@@ -31,6 +33,7 @@ mod follow;
 mod intake;
 mod message;
 mod release;
+mod results;
 mod submit;
 
 const TENANT: &str = "default";
@@ -47,6 +50,7 @@ struct Bench {
     leases: Leases,
     relay: Relay,
     reaper: Reaper,
+    results: Results,
     watchers: Watchers,
     broker: MemoryBroker,
 }
@@ -82,11 +86,14 @@ impl Bench {
         let store = Store::new(db.clone(), rules);
         let (watchers, bell) = (Watchers::default(), Bell::default());
         let shared = Arc::new(broker.clone());
+        let (results, desk) = Results::new(store.clone(), watchers.clone(), bell.clone());
+        tokio::spawn(desk.serve());
         Self {
             tasks: Tasks::new(store.clone(), watchers.clone(), bell.clone()),
             leases: Leases::new(store.clone(), watchers.clone(), bell.clone()),
             relay: Relay::new(store.clone(), shared, watchers.clone(), bell.clone()),
             reaper: Reaper::new(store.clone(), watchers.clone(), bell),
+            results,
             db,
             store,
             watchers,
@@ -148,10 +155,15 @@ impl Bench {
 
     async fn finish(&self, attempt: AttemptRef, worker: &Worker, outcome: Outcome) {
         let message = Uuid::now_v7().to_string();
-        self.tasks
-            .finish("test", &message, attempt, worker, outcome)
-            .await
-            .unwrap();
+        let report = report("test", &message, attempt, worker, outcome);
+        self.results.finish(report).await.unwrap();
+    }
+
+    fn events(&self) -> Events {
+        Events {
+            tasks: self.tasks.clone(),
+            results: self.results.clone(),
+        }
     }
 
     async fn task(&self, id: TaskId) -> Task {
@@ -260,6 +272,22 @@ fn failed(retryable: bool) -> Outcome {
         "it went away",
     );
     Outcome::Failed { error, retryable }
+}
+
+fn report(
+    consumer: &'static str,
+    message: &str,
+    ended: AttemptRef,
+    worker: &Worker,
+    outcome: Outcome,
+) -> Report {
+    Report {
+        consumer,
+        message_id: message.to_owned(),
+        ended,
+        worker: worker.clone(),
+        outcome,
+    }
 }
 
 /// Retries that come at once.

@@ -3,10 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use sutazai_proto::tasks::v1::{ClaimResponse, Refusal, claim_result};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
-};
+use sutazai_resilience::batch::gather;
+use tokio::sync::{mpsc, oneshot};
 
 use super::coordinator::Coordinator;
 
@@ -45,28 +43,6 @@ pub(crate) async fn serve(mut claims: mpsc::Receiver<Claim>, coordinator: Coordi
         };
         settle(batch, &response);
     }
-}
-
-/// Waits for one item, then takes what else arrives within `linger`; `None` at the end.
-pub(crate) async fn gather<T>(
-    items: &mut mpsc::Receiver<T>,
-    most: usize,
-    linger: Duration,
-) -> Option<Vec<T>> {
-    let mut batch = Vec::new();
-    items.recv_many(&mut batch, most).await;
-    if batch.is_empty() {
-        return None;
-    }
-    let until = Instant::now() + linger;
-    while batch.len() < most {
-        let room = most - batch.len();
-        match timeout_at(until, items.recv_many(&mut batch, room)).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => break,
-        }
-    }
-    Some(batch)
 }
 
 fn distinct(batch: &[Claim]) -> Vec<String> {
@@ -111,26 +87,6 @@ mod tests {
     use sutazai_proto::tasks::v1::{ClaimResult, Grant};
 
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_arrives_together_is_one_batch_of_limited_size() {
-        let linger = Duration::from_millis(10);
-        let (sender, mut items) = mpsc::channel(8);
-        for item in 0..5 {
-            sender.send(item).await.unwrap();
-        }
-        assert_eq!(gather(&mut items, 3, linger).await.unwrap(), [0, 1, 2]);
-        let late = tokio::spawn(async move {
-            tokio::time::sleep(linger / 2).await;
-            sender.send(5).await.unwrap();
-            tokio::time::sleep(linger).await;
-            sender.send(6).await.unwrap();
-        });
-        assert_eq!(gather(&mut items, 9, linger).await.unwrap(), [3, 4, 5]);
-        assert_eq!(gather(&mut items, 9, linger).await.unwrap(), [6]);
-        late.await.unwrap();
-        assert_eq!(gather(&mut items, 9, linger).await, None);
-    }
 
     #[test]
     fn each_claim_gets_its_own_answer_in_any_order() {

@@ -136,12 +136,9 @@ async fn tsk_06_two_hundred_late_workers_change_nothing() {
             _ => Outcome::Cancelled,
         };
         let message = format!("late-{number}");
-        let finished = bench
-            .store
-            .finish("test", &message, *attempt, &slow, outcome)
-            .await
-            .unwrap();
-        accepted += usize::from(finished != Finished::Stale);
+        let report = report("test", &message, *attempt, &slow, outcome);
+        let (finished, _) = bench.store.finish(&[report]).await.unwrap();
+        accepted += usize::from(finished != [Finished::Stale]);
     }
     assert_eq!(accepted, 0);
     let verdicts = bench.leases.heartbeat(&slow, &[], &late).await.unwrap();
@@ -297,30 +294,24 @@ async fn tsk_01_a_result_that_comes_twice_counts_once() {
     let bench = Bench::start().await;
     let worker = bench.worker("w", 5).await;
     let attempt = bench.begin(&worker, TYPE).await;
-    let finish = async |message: &str, consumer: &str| {
-        bench
-            .store
-            .finish(consumer, message, attempt, &worker, success())
-            .await
-            .unwrap()
+    let finish = async |message: &str, consumer: &'static str| {
+        let report = report(consumer, message, attempt, &worker, success());
+        bench.store.finish(&[report]).await.unwrap().0
     };
-    assert!(matches!(
-        finish("m-1", "events").await,
-        Finished::Applied(_)
-    ));
+    assert_eq!(finish("m-1", "events").await, [Finished::Applied]);
     assert_eq!(
         finish("m-1", "events").await,
-        Finished::Repeated,
+        [Finished::Repeated],
         "the same message"
     );
     assert_eq!(
         finish("m-2", "events").await,
-        Finished::Stale,
+        [Finished::Stale],
         "the worker said it again"
     );
     assert_eq!(
         finish("m-1", "others").await,
-        Finished::Stale,
+        [Finished::Stale],
         "another consumer's message"
     );
     let history = bench.history(attempt.task).await;

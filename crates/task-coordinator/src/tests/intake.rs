@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::answer::{AnswerRelay, Answers};
-use crate::consumer::{Events, Rejected};
+use crate::consumer::Rejected;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::Error;
 use crate::intake::{Intake, Producers};
@@ -92,14 +92,11 @@ impl Bench {
         let intake = self.intake();
         let handlers: [(&str, Arc<dyn Handler>); 4] = [
             (topology::INTAKE, Arc::new(intake)),
-            (
-                topology::COORDINATOR_EVENTS,
-                Arc::new(Events(self.tasks.clone())),
-            ),
+            (topology::COORDINATOR_EVENTS, Arc::new(self.events())),
             (
                 topology::DEAD_LETTERS,
                 Arc::new(Rejected {
-                    tasks: self.tasks.clone(),
+                    events: self.events(),
                     letters: self.letters(),
                 }),
             ),

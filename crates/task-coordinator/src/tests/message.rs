@@ -10,30 +10,26 @@ use sutazai_proto::tasks::v1::{
 };
 
 use super::*;
-use crate::consumer::{Events, Rejected, Unroutable};
+use crate::consumer::{Rejected, Unroutable};
 
 impl Bench {
     fn unroutable(&self) -> Unroutable {
         Unroutable {
             intake: Arc::new(self.intake()),
-            tasks: self.tasks.clone(),
+            events: self.events(),
             relay: self.relay.clone(),
             letters: self.letters(),
         }
     }
 
     async fn consume(&self) -> Vec<Consumer> {
-        let tasks = self.tasks.clone();
-        let letters = self.letters();
+        let (events, letters) = (self.events(), self.letters());
         let handlers: [(&str, Arc<dyn Handler>); 3] = [
-            (
-                topology::COORDINATOR_EVENTS,
-                Arc::new(Events(tasks.clone())),
-            ),
+            (topology::COORDINATOR_EVENTS, Arc::new(events.clone())),
             (topology::UNROUTABLE, Arc::new(self.unroutable())),
             (
                 topology::DEAD_LETTERS,
-                Arc::new(Rejected { tasks, letters }),
+                Arc::new(Rejected { events, letters }),
             ),
         ];
         let mut consumers = Vec::new();
