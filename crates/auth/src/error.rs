@@ -1,6 +1,6 @@
 //! Why a request is refused.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::DatabaseError;
@@ -53,9 +53,9 @@ pub enum AuthError {
     /// A password breaks a rule or can not be hashed now.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// Keys and accounts can not be read or written.
+    /// Keys and accounts can not be read or written; who asked at the same time shares the error.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
+    Database(Arc<DatabaseError>),
     /// A token could not be made.
     #[error("signing failed")]
     Signing(#[source] jsonwebtoken::errors::Error),
@@ -142,6 +142,12 @@ impl Coded for AuthError {
             Self::Database(error) => error.details(),
             _ => Details::default(),
         }
+    }
+}
+
+impl From<DatabaseError> for AuthError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Arc::new(error))
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod check;
 mod fetch;
-mod flight;
 mod follow;
 mod inspect;
 mod invalidate;
@@ -32,6 +31,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
+use sutazai_resilience::Flights;
 use tokio::{sync::broadcast, task::AbortHandle};
 
 pub use self::{
@@ -44,8 +44,8 @@ pub use self::{
     stats::{LocalStats, NamespaceStats, SharedStats, Stats},
 };
 use self::{
-    flight::{Failure, Flights, Found},
-    local::Local,
+    fetch::{Failure, Found, Landed},
+    local::{Local, Moment},
     shared::Shared,
     stats::{Counters, Outcome},
 };
@@ -66,7 +66,8 @@ struct Inner {
     settings: Settings,
     local: Local,
     shared: Option<Shared>,
-    flights: Arc<Flights>,
+    /// By key, and the types of value and error that its askers expect.
+    flights: Flights<(Arc<str>, TypeId), Moment, Landed>,
     counters: Counters,
     /// Identities of keys whose loader in some process is done.
     done: broadcast::Sender<Arc<str>>,
@@ -214,7 +215,7 @@ impl Inner {
             local: Local::new(settings.local_bytes, settings.local_life),
             settings,
             shared,
-            flights: Arc::default(),
+            flights: Flights::default(),
             counters: Counters::default(),
             done: broadcast::channel(WORDS).0,
             hears: AtomicBool::new(false),

@@ -9,7 +9,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use moka::sync::Cache;
+use sutazai_persistence::DatabaseError;
+use sutazai_resilience::Flights;
 
 use crate::{api_key::KeyHash, principal::Principal};
 
@@ -22,12 +25,13 @@ const KEPT: u64 = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
     kept: Cache<KeyHash, (Generation, Answer)>,
+    asking: Flights<KeyHash, Generation, Result<Answer, Arc<DatabaseError>>>,
     generation: Arc<AtomicU64>,
 }
 
 /// How often something had changed when a question was put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Generation(u64);
+struct Generation(u64);
 
 /// What the database says about a hash; `None` when the key opens nothing.
 pub(super) type Answer = Option<Arc<Known>>;
@@ -48,12 +52,46 @@ impl Answers {
                 .max_capacity(KEPT)
                 .time_to_live(HOLDS)
                 .build(),
+            asking: Flights::default(),
             generation: Arc::default(),
         }
     }
 
+    /// Returns what is remembered of a key, else what `ask` brings.
+    ///
+    /// Of callers at the same time one asks and all get its answer, its error, too; an error is not
+    /// remembered. Who calls after a change does not get the answer to a question from before it.
+    pub(super) async fn get_or_ask<F>(
+        &self,
+        hash: KeyHash,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Answer, Arc<DatabaseError>>
+    where
+        F: Future<Output = Result<Answer, DatabaseError>> + Send + 'static,
+    {
+        if let Some(answer) = self.get(&hash) {
+            return Ok(answer);
+        }
+        let asked = self.generation();
+        let suits = |earlier| earlier == self.generation();
+        let (flight, _) = self.asking.board(hash, asked, suits, || {
+            let (answers, question) = (self.clone(), ask());
+            let flight = async move {
+                // Somebody may have got it between this caller's look and its boarding.
+                if let Some(answer) = answers.get(&hash) {
+                    return Ok(answer);
+                }
+                let answer = question.await?;
+                answers.put(hash, asked, answer.clone());
+                Ok(answer)
+            };
+            flight.boxed()
+        });
+        flight.await
+    }
+
     /// To be taken before the question is put.
-    pub(super) fn generation(&self) -> Generation {
+    fn generation(&self) -> Generation {
         Generation(self.generation.load(Ordering::Acquire))
     }
 
@@ -63,12 +101,12 @@ impl Answers {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn get(&self, hash: &KeyHash) -> Option<Answer> {
+    fn get(&self, hash: &KeyHash) -> Option<Answer> {
         let (asked, answer) = self.kept.get(hash)?;
         (asked == self.generation()).then_some(answer)
     }
 
-    pub(super) fn put(&self, hash: KeyHash, asked: Generation, answer: Answer) {
+    fn put(&self, hash: KeyHash, asked: Generation, answer: Answer) {
         self.kept.insert(hash, (asked, answer));
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sutazai_persistence::{Database, DatabaseError};
+use sutazai_persistence::{Database, DatabaseError, postgres::Share};
 use sutazai_proto::status::chain;
 use tokio::time;
 use uuid::Uuid;
@@ -31,6 +31,8 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Keys {
     db: Database,
+    /// For questions about keys, of which there may be as many as there are strangers.
+    lookups: Share,
     answers: Answers,
 }
 
@@ -70,6 +72,7 @@ impl Keys {
     /// Makes the store over a database whose search path is the schema.
     pub fn new(db: Database) -> Self {
         Self {
+            lookups: db.half(),
             db,
             answers: Answers::new(),
         }
@@ -175,10 +178,9 @@ impl Keys {
     /// [`AuthError::Invalid`] when it is unknown or revoked or its owner is disabled,
     /// [`AuthError::Expired`], [`AuthError::Database`].
     pub async fn find_by_hash(&self, hash: KeyHash) -> Result<Principal, AuthError> {
-        let answer = match self.answers.get(&hash) {
-            Some(answer) => answer,
-            None => self.ask(hash).await?,
-        };
+        let ask = || self.clone().ask(hash);
+        let answer = self.answers.get_or_ask(hash, ask).await;
+        let answer = answer.map_err(AuthError::Database)?;
         let known = answer.ok_or(Refusal::KeyUnknown)?;
         if known.expires_at <= Utc::now() {
             return Err(AuthError::Expired);
@@ -213,8 +215,7 @@ impl Keys {
         }
     }
 
-    async fn ask(&self, hash: KeyHash) -> Result<Answer, AuthError> {
-        let asked = self.answers.generation();
+    async fn ask(self, hash: KeyHash) -> Result<Answer, DatabaseError> {
         let select = async {
             sqlx::query!(
                 r#"select k.id, k.tenant_id, k.scopes, k.expires_at, a.id as account_id, a.roles,
@@ -227,11 +228,11 @@ impl Keys {
             .fetch_optional(self.db.pool())
             .await
         };
-        let row = self.db.run("key.find", select).await?;
+        let row = self.lookups.run("key.find", select).await?;
         if let Some(row) = row.as_ref().filter(|row| row.unnoted) {
             self.note_use(row.id).await;
         }
-        let answer = row.and_then(|row| {
+        Ok(row.and_then(|row| {
             let subject = row.account_id.to_string();
             let principal =
                 Principal::from_parts(&subject, &row.tenant_id, &row.roles, &row.scopes)?;
@@ -242,9 +243,7 @@ impl Keys {
                     expires_at: row.expires_at,
                 })
             })
-        });
-        self.answers.put(hash, asked, answer.clone());
-        Ok(answer)
+        }))
     }
 
     /// A note for the owner. A key works without it.
@@ -254,7 +253,7 @@ impl Keys {
                 .execute(self.db.pool())
                 .await
         };
-        if let Err(error) = self.db.run("key.note_use", update).await {
+        if let Err(error) = self.lookups.run("key.note_use", update).await {
             let error = chain(&error);
             tracing::warn!(key.id = %id, error, "use of a key not noted");
         }

@@ -30,6 +30,7 @@ use tokio::{
 use uuid::Uuid;
 
 mod accounts;
+mod cold;
 mod keys;
 mod revocation;
 mod roles;
@@ -53,7 +54,11 @@ impl World {
     }
 
     async fn at(url: SecretString) -> Self {
-        let mut settings = Settings::new(url, SCHEMA, "auth-tests");
+        let settings = Settings::new(url, SCHEMA, "auth-tests");
+        Self::with(settings).await
+    }
+
+    async fn with(mut settings: Settings) -> Self {
         (settings.pool_min, settings.pool_max) = (0, 4);
         let db = Database::connect(&settings, &Breakers::new())
             .await

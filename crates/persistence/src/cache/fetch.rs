@@ -1,6 +1,7 @@
 //! How a value is looked for: the shared level, then the lock of its key, then its loader.
 
 use std::{
+    any::Any,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,7 +15,6 @@ use tokio::{
 
 use super::{
     Inner, Source,
-    flight::{Failure, Found, Outcome},
     local::Moment,
     namespace::{Key, mark_of_key},
     shared::{Generations, Opened, Shared, fresh_name},
@@ -23,6 +23,25 @@ use super::{
 /// First wait for another process's loader without a word from it; doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
+
+/// An error of a loader, in the type that its askers share.
+pub(super) type Failure = Arc<dyn Any + Send + Sync>;
+
+/// A value as it was found.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) value: Bytes,
+    pub(super) source: Source,
+}
+
+impl Found {
+    fn new(value: Bytes, source: Source) -> Self {
+        Self { value, source }
+    }
+}
+
+/// How a look-up ended.
+pub(super) type Landed = Result<Found, Failure>;
 
 /// Makes a value.
 pub(super) type Load = BoxFuture<'static, Result<Bytes, Failure>>;
@@ -37,7 +56,7 @@ impl Inner {
         key: Key,
         load: Load,
         is_sound: fn(&[u8]) -> bool,
-    ) -> Outcome {
+    ) -> Landed {
         // Somebody may have landed between the caller's look and its boarding.
         if let Some(value) = self.local.get(key.id(), self.local_life()) {
             return Ok(Found::new(value, Source::Local));
@@ -90,7 +109,7 @@ impl Inner {
     }
 
     /// Makes a value while nobody else can be asked.
-    async fn load_alone(&self, key: &Key, load: Load) -> Outcome {
+    async fn load_alone(&self, key: &Key, load: Load) -> Landed {
         let born = self.local.now();
         let value = self.count_load(key, load.await)?;
         let life = key.draw_life();
@@ -107,7 +126,7 @@ impl Inner {
         generations: Generations,
         born: Moment,
         load: Load,
-    ) -> Outcome {
+    ) -> Landed {
         let value = self.count_load(key, lock.keep_while(shared, load).await)?;
         let life = key.draw_life();
         let stored = shared
