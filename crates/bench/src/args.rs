@@ -44,6 +44,14 @@ pub enum Part {
         /// Ports on 127.0.0.1.
         ports: Vec<u16>,
     },
+    /// One of the processes that miss the same key of the cache at the same time.
+    #[command(hide = true)]
+    Askers {
+        /// The key.
+        key: String,
+        /// When all ask, in milliseconds since 1970.
+        at: u64,
+    },
     /// Keeps a core awake with what nobody else wants of it.
     #[command(hide = true)]
     Spin,

@@ -5,6 +5,7 @@
 )]
 
 pub mod args;
+pub mod askers;
 pub mod failure;
 pub mod limit;
 pub mod load;
@@ -59,6 +60,7 @@ fn execute(args: Args, screen: &Screen) -> Result<ExitCode, Failure> {
         Some(Part::Proxy { port, upstream }) => runtime.block_on(limit::proxy::run(port, upstream)),
         Some(Part::Answer { port }) => runtime.block_on(limit::answer::run(port)),
         Some(Part::Upstream { ports }) => runtime.block_on(upstream::run(ports)),
+        Some(Part::Askers { key, at }) => runtime.block_on(askers::run(&key, at)),
         Some(Part::Spin) => cores::spin(),
         None => runtime.block_on(Box::pin(measure(&args, screen))),
     }

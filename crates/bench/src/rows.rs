@@ -1,10 +1,13 @@
 //! All rows, one file each (rows that only differ in what they read share one).
 
 mod api;
+mod cache_hit;
+mod cache_miss;
 mod chat_added;
 mod chat_cost;
 mod chat_rate;
 mod chat_streams;
+mod discovery;
 mod doors;
 mod footprint;
 mod start;
@@ -19,6 +22,9 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(chat_cost::A3::default()),
         Box::new(chat_streams::A5::default()),
         Box::new(api::B1::default()),
+        Box::new(cache_hit::E1::default()),
+        Box::new(cache_miss::E4::default()),
+        Box::new(discovery::F1::default()),
         Box::new(footprint::G1::default()),
         Box::new(start::G4),
         Box::new(footprint::G6),

@@ -150,6 +150,17 @@ impl Platform {
         Ok(key.trim().to_owned())
     }
 
+    /// Returns the file that a service was told of, by the name of the variable that names it.
+    ///
+    /// # Errors
+    /// It was not told of one.
+    pub fn file_of(&self, service: ServiceName, name: &str) -> Result<PathBuf, Failure> {
+        let settings = self.settings_of(service)?;
+        let file = settings.into_iter().find(|(found, _)| *found == name);
+        let (_, file) = file.ok_or_else(|| Failure::wrong(format!("{service} has no {name}")))?;
+        Ok(file.into())
+    }
+
     /// Returns the address of the model node.
     pub fn node(&self) -> SocketAddr {
         self.node
@@ -176,6 +187,16 @@ impl Platform {
         };
         let own = SETTINGS.into_iter().map(|(name, _)| name);
         Ok(COPIED.into_iter().chain(own).filter_map(of).collect())
+    }
+
+    /// Returns a secret that a service finds in a file, by the name of the variable that names it.
+    ///
+    /// # Errors
+    /// It was not told of such a file, or the file can not be read.
+    pub fn secret_of(&self, service: ServiceName, name: &str) -> Result<String, Failure> {
+        let file = self.file_of(service, name)?;
+        let secret = fs::read_to_string(file).map_err(Failure::doing(format!("read {name}")))?;
+        Ok(secret.trim().to_owned())
     }
 
     pub(super) async fn stop(self) {
