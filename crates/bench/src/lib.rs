@@ -10,6 +10,7 @@ pub mod failure;
 pub mod limit;
 pub mod load;
 pub mod machine;
+pub mod noop;
 pub mod peer;
 pub mod quiet;
 pub mod report;

@@ -5,4 +5,6 @@
 pub(crate) mod answer;
 pub(crate) mod consul;
 pub(crate) mod hit;
+pub(crate) mod pipeline;
 pub(crate) mod proxy;
+pub(crate) mod task_rows;

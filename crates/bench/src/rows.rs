@@ -11,6 +11,8 @@ mod discovery;
 mod doors;
 mod footprint;
 mod start;
+mod task_latency;
+mod task_rate;
 
 use crate::{failure::Failure, row::Row};
 
@@ -22,6 +24,8 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(chat_cost::A3::default()),
         Box::new(chat_streams::A5::default()),
         Box::new(api::B1::default()),
+        Box::new(task_rate::C1::default()),
+        Box::new(task_latency::C2::default()),
         Box::new(cache_hit::E1::default()),
         Box::new(cache_miss::E4::default()),
         Box::new(discovery::F1::default()),
