@@ -38,6 +38,14 @@ pub enum Part {
         /// Port on 127.0.0.1.
         port: u16,
     },
+    /// The limit of the API's mix: the same statements in one process.
+    #[command(hide = true)]
+    Api {
+        /// Port on 127.0.0.1.
+        port: u16,
+        /// The model node.
+        node: SocketAddr,
+    },
     /// The model node of all rounds.
     #[command(hide = true)]
     Upstream {

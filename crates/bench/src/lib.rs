@@ -60,6 +60,7 @@ fn execute(args: Args, screen: &Screen) -> Result<ExitCode, Failure> {
     match args.part {
         Some(Part::Proxy { port, upstream }) => runtime.block_on(limit::proxy::run(port, upstream)),
         Some(Part::Answer { port }) => runtime.block_on(limit::answer::run(port)),
+        Some(Part::Api { port, node }) => runtime.block_on(limit::api::run(port, node)),
         Some(Part::Upstream { ports }) => runtime.block_on(upstream::run(ports)),
         Some(Part::Askers { key, at }) => runtime.block_on(askers::run(&key, at)),
         Some(Part::Spin) => cores::spin(),

@@ -3,6 +3,8 @@
 //! These programs use the raw clients, which the platform's crates only do in one place each.
 
 pub(crate) mod answer;
+pub(crate) mod api;
+mod api_rows;
 pub(crate) mod consul;
 pub(crate) mod hit;
 pub(crate) mod pipeline;

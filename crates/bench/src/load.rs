@@ -1,9 +1,11 @@
 //! The client of all rounds: raw HTTP/1.1 over keep-alive connections, so that it costs little itself.
 //!
-//! [`closed`] asks again when it has the answer; [`streams`] reads frames. Both look at every answer.
+//! [`closed`] asks again when it has the answer, [`open`] at fixed times; [`streams`] reads frames. All
+//! look at every answer.
 
 mod closed;
 mod connection;
+mod open;
 mod streams;
 
 use std::{fs, io, net::SocketAddr, sync::Arc, thread};
@@ -14,6 +16,7 @@ use crate::failure::Failure;
 
 pub use closed::{Closed, Length, closed};
 pub use connection::{Answer, Connection};
+pub use open::{Open, Shot, open};
 pub use streams::{Streams, streams};
 
 /// Bytes of a request, head and body.

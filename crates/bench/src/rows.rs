@@ -1,6 +1,7 @@
 //! All rows, one file each (rows that only differ in what they read share one).
 
 mod api;
+mod api_mix;
 mod cache_hit;
 mod cache_miss;
 mod chat_added;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(chat_cost::A3::default()),
         Box::new(chat_streams::A5::default()),
         Box::new(api::B1::default()),
+        Box::new(api_mix::B2::default()),
         Box::new(task_rate::C1::default()),
         Box::new(task_latency::C2::default()),
         Box::new(cache_hit::E1::default()),

@@ -15,13 +15,18 @@ struct Health {
 
 /// Serves on a port of 127.0.0.1 until the process is ended.
 pub(crate) async fn run(port: u16) -> Result<ExitCode, Failure> {
+    let health = get(async || Json(Health { status: "ok" }));
+    serve(port, Router::new().route("/health", health)).await
+}
+
+/// Serves routes on a port of 127.0.0.1 until the process is ended.
+pub(super) async fn serve(port: u16, routes: Router) -> Result<ExitCode, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(Failure::doing("listen"))?;
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    let routes = Router::new().route("/health", get(async || Json(Health { status: "ok" })));
     axum::serve(listener, routes)
         .await
         .map_err(Failure::doing("serve"))?;

@@ -9,7 +9,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-        ConfirmSelectOptions, QueueDeclareOptions,
+        ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable},
 };
@@ -51,6 +51,9 @@ impl Pipeline {
             "x-queue-type".into(),
             AMQPValue::LongString("quorum".into()),
         );
+        // What an earlier one left would be taken for its own.
+        let gone = publishing.queue_delete(QUEUE.into(), QueueDeleteOptions::default());
+        gone.await.map_err(broken)?;
         let made =
             publishing.queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), arguments);
         made.await.map_err(broken)?;

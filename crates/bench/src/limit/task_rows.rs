@@ -2,10 +2,12 @@
 
 use std::error::Error;
 
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use sutazai_persistence::migrate::migrate;
 use uuid::Uuid;
 
 use crate::failure::Failure;
@@ -18,7 +20,7 @@ const BATCH: i64 = 128;
 
 /// The rows of one task type, in the coordinator's tables, in a database apart.
 #[derive(Clone, Debug)]
-pub(crate) struct Rows(PgPool);
+pub(crate) struct Rows(pub(super) PgPool);
 
 impl Rows {
     /// Makes the database and its tables anew; `url` is the superuser's way to the platform's own.
@@ -31,18 +33,23 @@ impl Rows {
             let made = sqlx::query(make).execute(&platform).await;
             made.map_err(broken)?;
         }
-        let options: PgConnectOptions = url.parse().map_err(broken)?;
-        let options = options
-            .database(DATABASE)
-            .options([("search_path", task_coordinator::SCHEMA)]);
+        let (server, _) = url.rsplit_once('/').unwrap_or((url, ""));
+        let url: SecretString = format!("{server}/{DATABASE}").into();
+        for (schema, migrator) in [
+            (task_coordinator::SCHEMA, &task_coordinator::MIGRATOR),
+            (backend::SCHEMA, &backend::MIGRATOR),
+        ] {
+            let made = migrate(&url, schema, migrator).await;
+            made.map_err(broken)?;
+        }
+        let options: PgConnectOptions = url.expose_secret().parse().map_err(broken)?;
+        let options = options.options([("search_path", task_coordinator::SCHEMA)]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
         #[expect(
             clippy::disallowed_methods,
             reason = "the limit goes around the pool that ours is compared with"
         )]
         let pool = pool.connect_with(options).await.map_err(broken)?;
-        let made = task_coordinator::MIGRATOR.run(&pool).await;
-        made.map_err(broken)?;
         Ok(Self(pool))
     }
 
@@ -168,6 +175,19 @@ impl Rows {
         changed.map_err(broken)?;
         tx.commit().await.map_err(broken)
     }
+}
+
+/// Enters a type of tasks that no worker takes in the platform's own tables.
+pub(crate) async fn enter_type(pool: &PgPool, task_type: &str) -> Result<(), Failure> {
+    sqlx::query(
+        "insert into tasks.task_types (name, effect_mode, max_attempts, attempt_timeout_ms)
+         values ($1, 'idempotent', 3, 60000) on conflict do nothing",
+    )
+    .bind(task_type)
+    .execute(pool)
+    .await
+    .map(drop)
+    .map_err(broken)
 }
 
 /// Counts the tasks of a type that have succeeded, in the platform's own tables.

@@ -1,14 +1,9 @@
 //! LiteLLM's proxy: one worker, no database, no log; a pinned version from PyPI in an environment
 //! of its own.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, time::Duration};
 
+use super::python;
 use crate::{
     failure::Failure,
     stage::{Core, Program, Running, Stage, free_address},
@@ -45,7 +40,8 @@ pub async fn timed(
     key: &str,
 ) -> Result<(SocketAddr, Running, Duration), Failure> {
     let folder = stage.folder().join("peers/litellm");
-    let file = installed(&folder)?;
+    let file =
+        python::installed(NAME, &folder, &format!("litellm[proxy]=={VERSION}"))?.join("litellm");
     let settings = folder.join("config.yaml");
     fs::write(&settings, configuration(upstream))
         .map_err(Failure::doing("write LiteLLM's settings"))?;
@@ -67,32 +63,6 @@ pub async fn timed(
     let running = stage.start(&program, Core::Server).await?;
     let took = running.ready(at, "/health/liveliness", LIMIT).await?;
     Ok((at, running, took))
-}
-
-/// Returns the program in an environment that holds the pinned version.
-fn installed(folder: &Path) -> Result<PathBuf, Failure> {
-    let file = folder.join("bin/litellm");
-    let mark = folder.join("installed");
-    if fs::read_to_string(&mark).is_ok_and(|version| version == VERSION) {
-        return Ok(file);
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    let package = format!("litellm[proxy]=={VERSION}");
-    run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", &package]))?;
-    fs::write(&mark, VERSION).map_err(Failure::doing("note what was installed"))?;
-    Ok(file)
-}
-
-fn run(command: &mut Command) -> Result<(), Failure> {
-    let output = command
-        .output()
-        .map_err(Failure::doing("install LiteLLM"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().next_back().unwrap_or_default().to_owned();
-    Err(Failure::Missing(NAME, last))
 }
 
 fn configuration(upstream: SocketAddr) -> String {

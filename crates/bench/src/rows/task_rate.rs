@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     limit::{pipeline::Pipeline, task_rows},
     noop::{INPUT, Noop, TYPE},
+    peer::celery::{self, Celery},
     row::{Figure, Goal, Row, Side, Values},
     stage::Stage,
 };
@@ -26,7 +27,15 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Tasks from acceptance to their completion rows.
 #[derive(Debug, Default)]
-pub(super) struct C1(Option<(Pipeline, Noop, String)>);
+pub(super) struct C1(Option<Prepared>);
+
+#[derive(Debug)]
+struct Prepared {
+    limit: Pipeline,
+    noop: Noop,
+    database: String,
+    celery: Option<Celery>,
+}
 
 #[async_trait]
 impl Row for C1 {
@@ -39,7 +48,15 @@ impl Row for C1 {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        vec![Figure::new("rate", "tasks a second", "1/s").limit(Goal::RatioAtLeast(0.7))]
+        let rate = Figure::new("rate", "tasks a second", "1/s");
+        vec![
+            rate.limit(Goal::RatioAtLeast(0.7)),
+            rate.peer(celery::NAME, Goal::RatioAtLeast(5.0)),
+        ]
+    }
+
+    fn sides(&self) -> Vec<Side> {
+        vec![Side::Limit, Side::Ours, Side::Peer(celery::NAME)]
     }
 
     fn rounds(&self, asked: usize) -> usize {
@@ -51,26 +68,45 @@ impl Row for C1 {
         let database = platform.superuser_url()?;
         let broker = platform.secret_of(ServiceName::TaskCoordinator, "AMQP_URL_FILE")?;
         let limit = Pipeline::new(&database, &broker).await?;
-        self.0 = Some((limit, Noop::start(stage).await?, database));
+        let celery = if stage.peers() {
+            Some(Celery::start(stage, &broker).await?)
+        } else {
+            None
+        };
+        self.0 = Some(Prepared {
+            limit,
+            noop: Noop::start(stage).await?,
+            database,
+            celery,
+        });
         Ok(())
     }
 
     async fn measure(&mut self, _: &Stage, side: Side) -> Result<Values, Failure> {
         let prepared = self.0.as_mut();
-        let (limit, noop, database) =
-            prepared.ok_or_else(|| Failure::wrong("nothing was prepared"))?;
-        let time = if side == Side::Limit {
-            let bare = timeout(LIMIT, limit.run(TASKS, SUBMITTERS, &INPUT)).await;
-            bare.unwrap_or_else(|_| Err(Failure::wrong("the limit did not end")))?
-        } else {
-            ours(noop, database).await?
+        let prepared = prepared.ok_or_else(|| Failure::wrong("nothing was prepared"))?;
+        let (tasks, time) = match side {
+            Side::Limit => {
+                let bare = timeout(LIMIT, prepared.limit.run(TASKS, SUBMITTERS, &INPUT)).await;
+                let ended = Failure::wrong("the limit did not end");
+                (TASKS, bare.unwrap_or(Err(ended))?)
+            }
+            Side::Ours => (TASKS, ours(&mut prepared.noop, &prepared.database).await?),
+            _ => {
+                let celery = prepared.celery.as_ref();
+                let celery = celery.ok_or_else(|| Failure::wrong("Celery was not started"))?;
+                (celery::TASKS, celery.run().await?)
+            }
         };
-        Ok([("rate", TASKS as f64 / time.as_secs_f64())].into())
+        Ok([("rate", tasks as f64 / time.as_secs_f64())].into())
     }
 
     async fn finish(&mut self) {
-        if let Some((_, noop, _)) = self.0.take() {
-            noop.stop().await;
+        if let Some(prepared) = self.0.take() {
+            prepared.noop.stop().await;
+            if let Some(celery) = prepared.celery {
+                celery.stop().await;
+            }
         }
     }
 }

@@ -74,8 +74,16 @@ impl Platform {
         if log.exists() {
             fs::remove_file(&log).map_err(Failure::doing("take away an old log"))?;
         }
-        let arguments = ["--json", "supervise", "--free-ports", "--replicas=1"].map(str::to_owned);
+        // Afresh: what an earlier run stored would make its tables larger for this one.
+        let arguments = [
+            "--json",
+            "supervise",
+            "--reset",
+            "--free-ports",
+            "--replicas=1",
+        ];
         let arguments = arguments
+            .map(str::to_owned)
             .into_iter()
             .chain([format!("--data={}", data.display())]);
         let urls = nodes.map(|node| format!("http://{node}")).join(",");
@@ -124,6 +132,17 @@ impl Platform {
     pub fn servers(&self) -> Result<Servers, Failure> {
         let servers = self.description()?.servers;
         servers.ok_or_else(|| Failure::wrong("the platform runs without servers"))
+    }
+
+    /// Returns where a service of the platform answers HTTP.
+    ///
+    /// # Errors
+    /// The platform has ended.
+    pub fn http_of(&self, service: ServiceName) -> Result<SocketAddr, Failure> {
+        let services = self.description()?.services;
+        let found = services.get(service.as_str());
+        let found = found.ok_or_else(|| Failure::wrong(format!("{service} does not run")))?;
+        Ok(found.http)
     }
 
     /// Returns the URL of the database for its superuser.
