@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use metrics::{Counter, Gauge};
 use parking_lot::RwLock;
 use sutazai_telemetry::names;
 
@@ -133,35 +134,40 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
 
 #[derive(Default)]
 pub(super) struct Counters {
-    total: Tally,
     by_namespace: RwLock<BTreeMap<&'static str, Arc<Tally>>>,
+    ratio: Ratio,
 }
 
+/// The share of all look-ups that the cache answered, as a metric.
 #[derive(Default)]
+struct Ratio {
+    hits: AtomicU64,
+    looks: AtomicU64,
+    /// Made at the first look, when the process has its recorder.
+    gauge: OnceLock<Gauge>,
+}
+
+/// The counts of one namespace, with the handles of those that are counted often.
 struct Tally {
-    local: AtomicU64,
-    shared: AtomicU64,
-    joined: AtomicU64,
-    missed: AtomicU64,
+    local: Looks,
+    shared: Looks,
+    joined: Looks,
+    missed: Looks,
     loads: AtomicU64,
     failed: AtomicU64,
 }
 
+/// Look-ups that ended in one way.
+struct Looks {
+    count: AtomicU64,
+    metric: Counter,
+}
+
 impl Counters {
     pub(super) fn looked(&self, namespace: &'static str, outcome: Outcome) {
-        self.of(namespace).look(outcome);
-        self.total.look(outcome);
-        let label = match outcome {
-            Outcome::Local => "local",
-            Outcome::Shared => "shared",
-            Outcome::Joined => "joined",
-            Outcome::Missed => "missed",
-        };
-        metrics::counter!(names::CACHE_REQUESTS_TOTAL, "namespace" => namespace, "outcome" => label)
-            .increment(1);
-        if let Some(ratio) = self.total.read("*").hit_ratio() {
-            metrics::gauge!(names::CACHE_HIT_RATIO).set(ratio);
-        }
+        self.of(namespace).looks(outcome).one();
+        self.ratio
+            .one(matches!(outcome, Outcome::Local | Outcome::Shared));
     }
 
     pub(super) fn loaded(&self, namespace: &'static str, well: bool) {
@@ -188,34 +194,68 @@ impl Counters {
         self.by_namespace
             .write()
             .entry(namespace)
-            .or_default()
+            .or_insert_with(|| Arc::new(Tally::new(namespace)))
             .clone()
     }
 }
 
+impl Ratio {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact count")]
+    fn one(&self, hit: bool) {
+        let hits = self.hits.fetch_add(hit.into(), Ordering::Relaxed) + u64::from(hit);
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.gauge
+            .get_or_init(|| metrics::gauge!(names::CACHE_HIT_RATIO))
+            .set(hits as f64 / looks as f64);
+    }
+}
+
 impl Tally {
-    fn look(&self, outcome: Outcome) {
-        let count = match outcome {
+    fn new(namespace: &'static str) -> Self {
+        let looks = |outcome| Looks {
+            count: AtomicU64::new(0),
+            metric: metrics::counter!(
+                names::CACHE_REQUESTS_TOTAL, "namespace" => namespace, "outcome" => outcome
+            ),
+        };
+        Self {
+            local: looks("local"),
+            shared: looks("shared"),
+            joined: looks("joined"),
+            missed: looks("missed"),
+            loads: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
+    }
+
+    fn looks(&self, outcome: Outcome) -> &Looks {
+        match outcome {
             Outcome::Local => &self.local,
             Outcome::Shared => &self.shared,
             Outcome::Joined => &self.joined,
             Outcome::Missed => &self.missed,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn read(&self, name: &str) -> NamespaceStats {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let looks = |looks: &Looks| looks.count.load(Ordering::Relaxed);
         NamespaceStats {
             name: name.to_owned(),
-            local_hits: count(&self.local),
-            shared_hits: count(&self.shared),
-            joined: count(&self.joined),
-            misses: count(&self.missed),
-            loads: count(&self.loads),
-            failed_loads: count(&self.failed),
+            local_hits: looks(&self.local),
+            shared_hits: looks(&self.shared),
+            joined: looks(&self.joined),
+            misses: looks(&self.missed),
+            loads: self.loads.load(Ordering::Relaxed),
+            failed_loads: self.failed.load(Ordering::Relaxed),
             local_bytes: 0,
             local_entries: 0,
         }
+    }
+}
+
+impl Looks {
+    fn one(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.metric.increment(1);
     }
 }
