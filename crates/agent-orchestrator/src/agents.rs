@@ -1,6 +1,6 @@
 //! What an agent says about itself, and which agents are listed.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use sutazai_mesh::{
 };
 use sutazai_persistence::Cache;
 use sutazai_proto::{Violation, agents::v1::AnnounceRequest};
+use sutazai_resilience::Deadline;
 
 use crate::{Error, store::Store};
 
@@ -19,6 +20,9 @@ const DESCRIPTION_LIMIT: usize = 512;
 const CAPABILITIES_LIMIT: usize = 64;
 /// Most tasks that one instance may say it runs at once.
 const SLOTS_LIMIT: u32 = 1024;
+
+/// Longest time until the registry has said for the first time who is there.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Tag of cached answers that list agents.
 const LISTED: &str = "agents";
@@ -78,26 +82,30 @@ impl Agents {
     /// Lists the agents with live instances.
     pub(crate) async fn live(&self) -> Result<Vec<(Agent, Arc<[Instance]>)>, Error> {
         let agents = self.store.list().await?;
-        let with_instances = agents.into_iter().map(|agent| {
-            let instances = self.instances(&agent.announcement.name);
-            (agent, instances)
-        });
-        Ok(with_instances
-            .filter(|(_, instances)| !instances.is_empty())
-            .collect())
+        let deadline = Deadline::after(FIRST_LOOK);
+        let mut live = Vec::new();
+        for agent in agents {
+            let instances = self.instances(&agent.announcement.name, deadline).await;
+            if !instances.is_empty() {
+                live.push((agent, instances));
+            }
+        }
+        Ok(live)
     }
 
     /// Returns one agent, live or not.
     pub(crate) async fn get(&self, name: &str) -> Result<(Agent, Arc<[Instance]>), Error> {
         let agent = self.store.find(name).await?;
         let agent = agent.ok_or_else(|| Error::NotFound(name.to_owned()))?;
-        Ok((agent, self.instances(name)))
+        let deadline = Deadline::after(FIRST_LOOK);
+        let instances = self.instances(name, deadline).await;
+        Ok((agent, instances))
     }
 
     /// An agent whose name the catalogue lacks has no instance that could be found.
-    fn instances(&self, name: &str) -> Arc<[Instance]> {
+    async fn instances(&self, name: &str, deadline: Deadline) -> Arc<[Instance]> {
         match ServiceName::from_str(name) {
-            Ok(service) => self.registry.watch(service).current(),
+            Ok(service) => self.registry.watch(service).known(deadline).await,
             Err(_) => Arc::new([]),
         }
     }

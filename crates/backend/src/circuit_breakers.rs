@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{error::Error, peers::Peers};
 
-/// Longest time that an instance may take to answer; all are asked at the same time.
+/// Longest time until all instances are found and have answered; all are asked at the same time.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Reads and sets the breakers of all processes.
@@ -49,7 +49,9 @@ impl CircuitBreakers {
             let found = client.breakers(request).await?;
             Ok(found.map(|found| found.breakers))
         };
-        self.ask(&self.instances(), principal, BreakersRequest {}, send)
+        let deadline = Deadline::after(ANSWER);
+        let instances = self.instances(deadline).await;
+        self.ask(&instances, deadline, principal, BreakersRequest {}, send)
             .await
     }
 
@@ -84,9 +86,9 @@ impl CircuitBreakers {
             let found = client.breaker_history(request).await?;
             Ok(found.map(|found| found.transitions))
         };
-        let said = self
-            .ask(&self.chosen(only)?, principal, request, send)
-            .await;
+        let deadline = Deadline::after(ANSWER);
+        let chosen = self.chosen(only, deadline).await?;
+        let said = self.ask(&chosen, deadline, principal, request, send).await;
         Found::of(said.into_iter().map(Said::among_many))
     }
 
@@ -104,20 +106,21 @@ impl CircuitBreakers {
         };
         let send =
             async |mut client: DiagnosticsClient<Edge>, request| client.set_breaker(request).await;
-        let said = self
-            .ask(&self.chosen(only)?, principal, request, send)
-            .await;
+        let deadline = Deadline::after(ANSWER);
+        let chosen = self.chosen(only, deadline).await?;
+        let said = self.ask(&chosen, deadline, principal, request, send).await;
         Found::of(said.into_iter().map(Said::among_many))
     }
 
     /// Returns the live instances of all services.
-    fn instances(&self) -> Vec<Instance> {
-        let instances = Peers::services().flat_map(|name| self.peers.instances(name).to_vec());
-        instances.collect()
+    async fn instances(&self, deadline: Deadline) -> Vec<Instance> {
+        let services = Peers::services();
+        let services = join_all(services.map(|name| self.peers.instances(name, deadline))).await;
+        services.iter().flat_map(|known| known.to_vec()).collect()
     }
 
-    fn chosen(&self, only: Option<&str>) -> Result<Vec<Instance>, Error> {
-        let mut instances = self.instances();
+    async fn chosen(&self, only: Option<&str>, deadline: Deadline) -> Result<Vec<Instance>, Error> {
+        let mut instances = self.instances(deadline).await;
         if let Some(id) = only {
             instances.retain(|instance| instance.id.as_str() == id);
             if instances.is_empty() {
@@ -130,11 +133,11 @@ impl CircuitBreakers {
     async fn ask<T: Clone, R>(
         &self,
         instances: &[Instance],
+        deadline: Deadline,
         principal: &Principal,
         message: T,
         send: impl AsyncFn(DiagnosticsClient<Edge>, Request<T>) -> Result<Response<R>, Status>,
     ) -> Vec<Said<R>> {
-        let deadline = Deadline::after(ANSWER);
         let (message, send) = (&message, &send);
         let asked = instances.iter().map(async |instance| {
             let call = async |edge, request| send(DiagnosticsClient::new(edge), request).await;
@@ -190,5 +193,57 @@ impl<T> Found<T> {
             (true, false) => Err(Error::InstancesSilent),
             _ => Ok(found),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use sutazai_auth::{Identity, Role, keys::KeySet, keys::SigningKey};
+    use sutazai_mesh::{
+        catalog::ServiceName,
+        channel::Mesh,
+        registry::{
+            InstanceId, Registry,
+            consul::{ConsulRegistry, Settings},
+        },
+    };
+    use sutazai_resilience::Breakers;
+    use sutazai_testkit::consul::FakeConsul;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn cb_03_the_first_look_after_the_start_misses_no_instance() {
+        let consul = FakeConsul::start().await;
+        let registry = || ConsulRegistry::new(Settings::new(consul.url()), &Breakers::new());
+        // The backend calls it for diagnostics only, so nobody has watched it before.
+        let agent = Instance {
+            id: InstanceId::new("automation-agent-1"),
+            service: ServiceName::AutomationAgent,
+            grpc: ([127, 0, 0, 1], 1).into(),
+            http: Some(([127, 0, 0, 1], 2).into()),
+            version: "0.0.0".to_owned(),
+            meta: BTreeMap::new(),
+        };
+        let entered = registry().unwrap();
+        let lease = entered.register(agent).await.unwrap();
+        let own = Arc::new(registry().unwrap());
+        let mesh = Mesh::new(ServiceName::Backend, own, Breakers::new());
+        let key = SigningKey::generate().unwrap();
+        let identity = Identity::new(ServiceName::Backend, key, KeySet::fixed([]));
+        let breakers = CircuitBreakers::new(Peers::new(mesh, identity));
+        let operator = Principal {
+            subject: "s".to_owned(),
+            tenant: "t".to_owned(),
+            roles: vec![Role::Admin],
+            scopes: None,
+        };
+        let said = breakers.list(&operator).await;
+        let asked: Vec<&str> = said.iter().map(|said| said.instance.id.as_str()).collect();
+        // It is found; that nobody listens there is its own answer.
+        assert_eq!(asked, ["automation-agent-1"]);
+        lease.close().await.unwrap();
     }
 }

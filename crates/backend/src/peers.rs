@@ -39,9 +39,14 @@ impl Peers {
         all.filter(|name| *name != ServiceName::Cli)
     }
 
-    /// Returns the live instances of a service.
-    pub(crate) fn instances(&self, service: ServiceName) -> Arc<[Instance]> {
-        self.mesh.registry().watch(service).current()
+    /// Returns the live instances of a service. A watch begins at its first use, so the first look is
+    /// given until the deadline to hear who is there.
+    pub(crate) async fn instances(
+        &self,
+        service: ServiceName,
+        deadline: Deadline,
+    ) -> Arc<[Instance]> {
+        self.mesh.registry().watch(service).known(deadline).await
     }
 
     /// Makes a call that answers once.

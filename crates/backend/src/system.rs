@@ -15,7 +15,7 @@ use sutazai_runtime::probe::{self, Outcome, Probe};
 
 use crate::{error::Error, peers::Peers, resources::Resources};
 
-/// Longest time that an instance may take to describe itself.
+/// Longest time until all instances are found and have described themselves.
 const DESCRIBE: Duration = Duration::from_secs(2);
 
 /// Looks at the platform.
@@ -71,10 +71,11 @@ impl System {
     }
 
     async fn service(&self, name: ServiceName, principal: &Principal) -> ServiceStatus {
-        let known = self.peers.instances(name);
+        let deadline = Deadline::after(DESCRIBE);
+        let known = self.peers.instances(name, deadline).await;
         let instances = known.iter().map(async |instance| InstanceStatus {
             instance: instance.clone(),
-            description: self.describe(instance, principal).await,
+            description: self.describe(instance, deadline, principal).await,
         });
         ServiceStatus {
             name,
@@ -85,9 +86,9 @@ impl System {
     async fn describe(
         &self,
         instance: &Instance,
+        deadline: Deadline,
         principal: &Principal,
     ) -> Result<DescribeResponse, Error> {
-        let deadline = Deadline::after(DESCRIBE);
         self.peers
             .call_instance(
                 deadline,

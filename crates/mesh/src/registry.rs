@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error, fmt, net::SocketAddr, sync::Arc, 
 
 use async_trait::async_trait;
 use sutazai_proto::{Coded, ErrorCode};
+use sutazai_resilience::Deadline;
 use tokio::sync::watch;
 
 use crate::catalog::ServiceName;
@@ -182,24 +183,40 @@ impl Drop for Lease {
 
 /// The live instances of one service, kept up to date.
 #[derive(Clone, Debug)]
-pub struct Watch<T = Instance>(watch::Receiver<Arc<[T]>>);
+pub struct Watch<T = Instance> {
+    list: watch::Receiver<Arc<[T]>>,
+    /// Whether the registry has said who is there.
+    told: watch::Receiver<bool>,
+}
 
 impl<T> Watch<T> {
-    /// Makes one from the channel that a registry feeds.
-    pub fn new(instances: watch::Receiver<Arc<[T]>>) -> Self {
-        Self(instances)
+    /// Makes one from the channels that a registry feeds: the list, and whether it has been told
+    /// for the first time.
+    pub fn new(list: watch::Receiver<Arc<[T]>>, told: watch::Receiver<bool>) -> Self {
+        Self { list, told }
     }
 
-    /// Returns the instances known now; the last known ones when the registry is gone.
+    /// Returns the instances known now; the last known ones when the registry is gone, and none
+    /// before its first answer.
     pub fn current(&self) -> Arc<[T]> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.list.borrow())
+    }
+
+    /// Returns the instances known now, after the registry's first answer if that comes in time.
+    pub async fn known(&self, deadline: Deadline) -> Arc<[T]> {
+        let mut told = self.told.clone();
+        let first = async { told.wait_for(|told| *told).await.is_ok() };
+        if deadline.run(first).await != Ok(true) {
+            tracing::debug!("the registry has not said yet who is there");
+        }
+        self.current()
     }
 
     /// Waits until the instances differ from those this watch saw last.
     ///
     /// Returns `false` when the registry is gone and nothing will change any more.
     pub async fn changed(&mut self) -> bool {
-        self.0.changed().await.is_ok()
+        self.list.changed().await.is_ok()
     }
 }
 

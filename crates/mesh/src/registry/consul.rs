@@ -27,7 +27,12 @@ pub use keeper::Registration;
 pub use settings::{InvalidSettings, Settings};
 pub use watcher::Progress;
 
-use self::{client::Client, entry::Listed, keeper::Keeper, watcher::Watcher};
+use self::{
+    client::Client,
+    entry::Listed,
+    keeper::Keeper,
+    watcher::{Teller, Watcher},
+};
 use super::{Foreign, Instance, InstanceId, Lease, Registry, RegistryError, Watch};
 use crate::catalog::ServiceName;
 
@@ -64,6 +69,7 @@ struct Feeds {
 /// One watch: whoever asks for the same service shares it.
 struct Feed<T> {
     list: watch::Receiver<Arc<[T]>>,
+    told: watch::Receiver<bool>,
     progress: Arc<Mutex<Progress>>,
     task: AbortHandle,
 }
@@ -121,23 +127,24 @@ impl ConsulRegistry {
         T: Listed,
     {
         let feed = feeds.entry(key).or_insert_with(|| {
-            let told = watch::Sender::new(Arc::default());
-            let list = told.subscribe();
+            let (list, seen) = watch::channel(Arc::default());
+            let (first, told) = watch::channel(false);
             let progress = Arc::default();
             let watcher = Watcher::new(
                 Arc::clone(&self.client),
                 service,
                 self.settings.doubt_empty_for,
-                told,
+                Teller { list, first },
                 Arc::clone(&progress),
             );
             Feed {
-                list,
+                list: seen,
+                told,
                 progress,
                 task: tokio::spawn(watcher.run()).abort_handle(),
             }
         });
-        Watch::new(feed.list.clone())
+        Watch::new(feed.list.clone(), feed.told.clone())
     }
 }
 

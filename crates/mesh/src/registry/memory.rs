@@ -100,6 +100,11 @@ impl Entry {
     }
 }
 
+/// Makes a watch of a list that is known from the start.
+fn known<T>(list: &watch::Sender<Arc<[T]>>) -> Watch<T> {
+    Watch::new(list.subscribe(), watch::channel(true).1)
+}
+
 #[async_trait]
 impl Registry for MemoryRegistry {
     async fn register(&self, instance: Instance) -> Result<Lease, RegistryError> {
@@ -118,7 +123,7 @@ impl Registry for MemoryRegistry {
     }
 
     fn watch(&self, service: ServiceName) -> Watch {
-        Watch::new(self.entries.lock().sender(service).subscribe())
+        known(self.entries.lock().sender(service))
     }
 
     /// Its watchers are told before it answers.
@@ -127,7 +132,7 @@ impl Registry for MemoryRegistry {
     }
 
     fn watch_foreign(&self, service: &str) -> Watch<Foreign> {
-        Watch::new(self.entries.lock().foreign(service).subscribe())
+        known(self.entries.lock().foreign(service))
     }
 
     fn kind(&self) -> &'static str {

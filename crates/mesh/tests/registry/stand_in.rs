@@ -8,6 +8,7 @@ use sutazai_mesh::registry::{
     Registry, RegistryError, Watch,
     consul::{ConsulRegistry, Settings},
 };
+use sutazai_resilience::Deadline;
 use sutazai_testkit::consul::{FakeConsul, Faults};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -142,6 +143,42 @@ async fn the_stand_in_answers_40_requests_as_a_real_one() {
             sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn msh_03_a_first_look_waits_for_the_first_answer_and_not_beyond_its_deadline() {
+    let fake = FakeConsul::start().await;
+    let running = Running::start("backend-1", BACKEND);
+    let entered = registry(Settings::new(fake.url()));
+    let lease = entered.register(running.instance.clone()).await.unwrap();
+
+    let later = registry(Settings::new(fake.url()));
+    assert!(
+        later.watch(BACKEND).current().is_empty(),
+        "nothing is told yet"
+    );
+    let patience = Deadline::after(PATIENCE);
+    let known = later.watch(BACKEND).known(patience).await;
+    assert_eq!(*known, *std::slice::from_ref(&running.instance));
+    // That there is nobody is an answer, too.
+    let none = later
+        .watch(ServiceName::AutomationAgent)
+        .known(patience)
+        .await;
+    assert!(none.is_empty() && !patience.is_over());
+
+    fake.set_faults(Faults {
+        status: Some(500),
+        ..Faults::default()
+    });
+    let silent = registry(Settings::new(fake.url()));
+    let watch = silent.watch(BACKEND);
+    let short = Deadline::after(Duration::from_millis(50));
+    assert!(watch.known(short).await.is_empty());
+    fake.set_faults(Faults::default());
+    let known = watch.known(Deadline::after(PATIENCE)).await;
+    assert_eq!(*known, *std::slice::from_ref(&running.instance));
+    lease.close().await.unwrap();
 }
 
 /// A stand-in with a registry on it that watches one running instance.

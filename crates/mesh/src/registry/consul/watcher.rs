@@ -44,13 +44,21 @@ pub struct Progress {
     pub instances: usize,
 }
 
+/// Where those who watch hear of it.
+#[derive(Debug)]
+pub(super) struct Teller<T> {
+    pub(super) list: watch::Sender<Arc<[T]>>,
+    /// Whether the first answer has come, be it an empty one.
+    pub(super) first: watch::Sender<bool>,
+}
+
 /// The task that follows one service.
 pub(super) struct Watcher<T> {
     client: Arc<Client>,
     service: String,
     index: Index,
     catalogue: Catalogue<T>,
-    told: watch::Sender<Arc<[T]>>,
+    teller: Teller<T>,
     progress: Arc<Mutex<Progress>>,
 }
 
@@ -59,7 +67,7 @@ impl<T: Listed> Watcher<T> {
         client: Arc<Client>,
         service: &str,
         doubt_for: Duration,
-        told: watch::Sender<Arc<[T]>>,
+        teller: Teller<T>,
         progress: Arc<Mutex<Progress>>,
     ) -> Self {
         Self {
@@ -67,7 +75,7 @@ impl<T: Listed> Watcher<T> {
             service: service.to_owned(),
             index: Index::default(),
             catalogue: Catalogue::new(doubt_for),
-            told,
+            teller,
             progress,
         }
     }
@@ -139,6 +147,7 @@ impl<T: Listed> Watcher<T> {
             }
             verdict => self.tell(verdict),
         }
+        self.teller.first.send_replace(true);
         self.note(Some(passing.index));
     }
 
@@ -185,7 +194,7 @@ impl<T: Listed> Watcher<T> {
                     instances = list.len(),
                     "instances changed"
                 );
-                self.told.send_replace(list);
+                self.teller.list.send_replace(list);
             }
             Verdict::Doubt | Verdict::Same => {}
         }
