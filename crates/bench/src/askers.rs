@@ -25,7 +25,7 @@ use crate::{failure::Failure, spread::quantile};
 /// Askers in one process.
 pub const ASKERS: usize = 1_000;
 /// How long the origin takes.
-pub const ORIGIN: Duration = Duration::from_millis(100);
+const ORIGIN: Duration = Duration::from_millis(100);
 /// Where the process finds the address of Redis; without it the cache is its own.
 pub const REDIS: &str = "REDIS_URL";
 
@@ -40,6 +40,8 @@ pub struct Seen {
     pub answer: u32,
     /// The p99 of the askers' waits, in milliseconds.
     pub wait: f64,
+    /// How long the origin really took, in milliseconds; 0 where it was not called.
+    pub origin: f64,
 }
 
 /// Asks at the moment that was named, and prints what was seen.
@@ -69,13 +71,19 @@ pub(crate) async fn run(key: &str, at: u64) -> Result<ExitCode, Failure> {
 /// Asks for a key from many tasks at once.
 async fn ask(cache: Cache, key: &str) -> Result<Seen, Failure> {
     let calls = Arc::new(AtomicU64::new(0));
+    let took = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let askers = (0..ASKERS).map(|_| {
         let (cache, calls, key) = (cache.clone(), Arc::clone(&calls), NAMESPACE.key(key));
+        let took = Arc::clone(&took);
         tokio::spawn(async move {
             let load = || async move {
                 calls.fetch_add(1, Ordering::Relaxed);
+                let asked = Instant::now();
                 tokio::time::sleep(ORIGIN).await;
+                // A timer is up to 1 ms late by itself.
+                let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+                took.store(micros, Ordering::Relaxed);
                 Ok::<_, Infallible>(std::process::id())
             };
             let answer = cache.get_or_load(&key, load).await;
@@ -93,6 +101,7 @@ async fn ask(cache: Cache, key: &str) -> Result<Seen, Failure> {
             calls: calls.load(Ordering::Relaxed),
             answer,
             wait,
+            origin: took.load(Ordering::Relaxed) as f64 / 1000.0,
         }),
         _ => Err(Failure::wrong("askers got different answers, or none")),
     }

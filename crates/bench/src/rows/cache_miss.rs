@@ -11,7 +11,7 @@ use sutazai_mesh::catalog::ServiceName;
 use tokio::process::Command;
 
 use crate::{
-    askers::{ORIGIN, REDIS, Seen},
+    askers::{REDIS, Seen},
     failure::Failure,
     row::{Figure, Goal, Row, Side, Values},
     stage::Stage,
@@ -65,9 +65,9 @@ impl Row for E4 {
     async fn measure(&mut self, stage: &Stage, _: Side) -> Result<Values, Failure> {
         let alone = ask(stage, 1, None).await?;
         let together = ask(stage, PROCESSES, Some(&self.redis)).await?;
-        let origin = ORIGIN.as_secs_f64() * 1000.0;
         let calls = |seen: &[Seen]| seen.iter().map(|seen| seen.calls as f64).sum();
-        let added = |seen: &[Seen]| seen.iter().map(|seen| seen.wait).fold(0.0, f64::max) - origin;
+        let most = |seen: &[Seen], of: fn(&Seen) -> f64| seen.iter().map(of).fold(0.0, f64::max);
+        let added = |seen: &[Seen]| most(seen, |seen| seen.wait) - most(seen, |seen| seen.origin);
         Ok([
             ("one", calls(&alone)),
             ("four", calls(&together)),

@@ -18,7 +18,7 @@ use crate::{
     stage::Stage,
 };
 
-const TASKS: usize = 10_000;
+const TASKS: usize = 5_000;
 const SUBMITTERS: usize = 32;
 /// Longest time for all of them.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -44,7 +44,7 @@ impl Row for C1 {
     }
 
     fn what(&self) -> &'static str {
-        "10,000 tasks of 512 B, 32 submitters: accepted, queued with confirms, run, completed"
+        "5,000 tasks of 512 B, 32 submitters: accepted, queued with confirms, run, completed"
     }
 
     fn figures(&self) -> Vec<Figure> {
