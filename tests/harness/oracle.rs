@@ -96,7 +96,8 @@ pub enum Promise {
     Folded,
     /// Nothing follows the end.
     NothingAfterEnd,
-    /// A success has its effect once; what may start once did not start twice.
+    /// A success has its effect once; what may start once did not start twice, and is interrupted
+    /// when it was cut.
     EffectOnce,
     /// No message and no outbox row is left, and the dead letters are the poison.
     Settled,
@@ -293,5 +294,18 @@ fn judge_effect(task: &Stored, verdict: &mut Verdict) {
     if task.at_most_once && *launches > 1 {
         let twice = format!("task {id} may start once and was launched {launches} times");
         verdict.add(Promise::EffectOnce, twice);
+    }
+    if task.state == "succeeded" && *launches == 0 {
+        let never = format!("task {id} succeeded and nobody saw its work");
+        verdict.add(Promise::EffectOnce, never);
+    }
+    let is_wrong_end = match task.state.as_str() {
+        "failed" | "expired" => task.at_most_once,
+        "interrupted" => !task.at_most_once,
+        _ => false,
+    };
+    if is_wrong_end {
+        let wrong = format!("task {id} ended {}, as its kind never does", task.state);
+        verdict.add(Promise::EffectOnce, wrong);
     }
 }

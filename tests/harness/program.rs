@@ -13,26 +13,38 @@ pub fn root() -> PathBuf {
 
 /// The target folder that this test was built in: builds of the same code find their parts there.
 pub fn target() -> PathBuf {
+    above(3)
+}
+
+/// The folder of the programs that were built with the profile of this test.
+pub fn programs() -> PathBuf {
+    above(2)
+}
+
+/// A folder above this program, which is `<target>/debug/deps/platform-…`.
+fn above(levels: usize) -> PathBuf {
     let program = std::env::current_exe().expect("this program");
-    // <target>/debug/deps/platform-…
-    program
-        .ancestors()
-        .nth(3)
-        .expect("a target folder")
-        .to_owned()
+    let folder = program.ancestors().nth(levels);
+    folder.expect("a target folder").to_owned()
 }
 
 /// Returns the path of the program, built from this tree.
 pub fn program() -> PathBuf {
     build(&["--bin", "sutazai"]);
-    target().join("debug/sutazai")
+    programs().join("sutazai")
 }
 
 /// Builds with the parts of the tests: the features are theirs, so nothing is built twice.
 pub fn build(what: &[&str]) {
+    let folder = programs();
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        other => other.expect("a folder of a profile"),
+    };
     let mut command = Command::new(env!("CARGO"));
     command
         .args(["build", "--quiet", "--workspace", "--all-features"])
+        .args(["--profile", profile])
         .args(what)
         .current_dir(root())
         .env("CARGO_TARGET_DIR", target());

@@ -6,13 +6,13 @@ use std::{
 };
 
 use sutazai_cli::configuration::SERVICES;
-use system_tests::program::{build, target};
+use system_tests::program::{build, programs};
 
 /// Longest time for a refusal.
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn run(service: &str, argument: Option<&str>) -> Output {
-    let mut command = Command::new(target().join("debug").join(service));
+    let mut command = Command::new(programs().join(service));
     let output = command.args(argument).env_clear().output();
     output.expect("the program runs")
 }

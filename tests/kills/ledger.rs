@@ -12,6 +12,8 @@ use system_tests::{
     platform::Platform,
 };
 
+use crate::worker::Effects;
+
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 /// RabbitMQ counts the messages of a queue anew within this time.
@@ -23,6 +25,8 @@ const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 const OPEN: &str = "select count(*) from tasks.tasks where state in ('queued', 'running')";
 const OUTBOX: &str = "select count(*) from tasks.outbox";
 const STRAYS: &str = "select count(*) from tasks.stray_messages";
+/// Poison that was parked before its last attempt, or after it.
+const NOT_AFTER_ALL: &str = "select count(*) from tasks.dead_letters where attempts <> 5";
 const DEAD: &str = "select task_id::text from tasks.dead_letters";
 /// An effect is a success with the whole answer of the model.
 const TASKS: &str = "select t.id::text as id, coalesce(k.key, 'no key') as key, t.state, t.effect_mode, \
@@ -38,6 +42,8 @@ pub(crate) struct Ledger {
     pub(crate) at: Instant,
     /// Messages that nobody could read; nobody sent any.
     pub(crate) strays: u64,
+    /// Dead letters that did not have exactly the attempts of poison.
+    pub(crate) not_after_all: u64,
     tasks: Vec<Stored>,
     waiting_messages: u64,
     outbox_rows: u64,
@@ -47,7 +53,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Waits until everything that is stored has ended, or until `limit`, and the broker is empty;
     /// then reads it all.
-    pub(crate) async fn settled(platform: &Platform, limit: Instant) -> Self {
+    pub(crate) async fn settled(platform: &Platform, effects: &Effects, limit: Instant) -> Self {
         let mut database = connect(platform).await;
         while count(&mut database, OPEN).await > 0 && Instant::now() < limit {
             tokio::time::sleep(PAUSE).await;
@@ -64,10 +70,11 @@ impl Ledger {
         Self {
             at,
             strays: count(&mut database, STRAYS).await,
+            not_after_all: count(&mut database, NOT_AFTER_ALL).await,
             waiting_messages,
             outbox_rows: count(&mut database, OUTBOX).await,
             dead_letters: dead_letters(&mut database).await,
-            tasks: tasks(&mut database, platform).await,
+            tasks: tasks(&mut database, launches(platform, effects)).await,
         }
     }
 
@@ -119,7 +126,7 @@ async fn dead_letters(database: &mut PgConnection) -> BTreeSet<String> {
     ids.expect("the dead letters").into_iter().collect()
 }
 
-async fn tasks(database: &mut PgConnection, platform: &Platform) -> Vec<Stored> {
+async fn tasks(database: &mut PgConnection, launches: BTreeMap<String, usize>) -> Vec<Stored> {
     let mut events: BTreeMap<String, Vec<StoredEvent>> = BTreeMap::new();
     let rows = sqlx::query(EVENTS).fetch_all(&mut *database).await;
     for row in rows.expect("the events") {
@@ -128,7 +135,6 @@ async fn tasks(database: &mut PgConnection, platform: &Platform) -> Vec<Stored> 
             kind: row.get("kind"),
         });
     }
-    let launches = launches(platform);
     let rows = sqlx::query(TASKS).bind(super::ANSWER.concat());
     let rows = rows.fetch_all(database).await.expect("the tasks");
     let stored = rows.iter().map(|row| {
@@ -146,9 +152,10 @@ async fn tasks(database: &mut PgConnection, platform: &Platform) -> Vec<Stored> 
     stored.collect()
 }
 
-/// Counts how often a model was asked for each task: the prompt is the key.
-fn launches(platform: &Platform) -> BTreeMap<String, usize> {
-    let mut launches = BTreeMap::new();
+/// Counts how often the work of each task was begun, where it is done: a model was asked with the key
+/// as its prompt, or the loop's own worker had its effect.
+fn launches(platform: &Platform, effects: &Effects) -> BTreeMap<String, usize> {
+    let mut launches = effects.count();
     let seen = platform
         .nodes
         .iter()

@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, interval},
 };
 
+use crate::ANSWER;
+
 /// Longest time for one try; what takes longer has an unknown end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often one key is sent before its sender gives up.
@@ -26,8 +28,10 @@ const PAUSE: Backoff = Backoff {
     min: Duration::from_millis(500),
     max: Duration::from_secs(5),
 };
-/// Attempts of a task. Many processes die, and none of that is the task's fault.
+/// Attempts of a good task. Many processes die, and none of that is the task's fault.
 const ATTEMPTS: u32 = 20;
+/// Attempts of one that nobody can do.
+pub(crate) const POISON_ATTEMPTS: u32 = 5;
 /// How often the doors are looked up: one moves with its process.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -78,6 +82,7 @@ async fn run(mut doors: Doors, rate: u32, mut stopped: watch::Receiver<bool>) ->
 
 /// Sends one key until there is an answer that stands, as a careful client does.
 async fn submit(doors: watch::Receiver<Vec<Client>>, number: usize) -> Sent {
+    let kind = Kind::of(number);
     let key = format!("key-{number}");
     let mut told = Told::Refused;
     for attempt in 1..=TRIES {
@@ -85,7 +90,7 @@ async fn submit(doors: watch::Receiver<Vec<Client>>, number: usize) -> Sent {
             let doors = doors.borrow();
             doors[(number + attempt as usize) % doors.len()].clone()
         };
-        match ask(&door, &key).await {
+        match ask(&door, kind, &key).await {
             Ok(id) => {
                 told = Told::Accepted(id);
                 break;
@@ -100,7 +105,49 @@ async fn submit(doors: watch::Receiver<Vec<Client>>, number: usize) -> Sent {
     Sent {
         key,
         told,
-        poison: false,
+        poison: kind == Kind::Poison,
+    }
+}
+
+/// What is submitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A model's answer; may be asked for again.
+    Generate,
+    /// An effect of the loop's own worker; may happen again.
+    Again,
+    /// Another one, which may happen once only.
+    Once,
+    /// What nobody can do.
+    Poison,
+}
+
+impl Kind {
+    /// Of fifty, eight are for the loop's own worker and one is poison.
+    fn of(number: usize) -> Self {
+        match number % 50 {
+            7 => Self::Poison,
+            tens if tens % 10 == 3 => Self::Once,
+            15 | 25 | 35 => Self::Again,
+            _ => Self::Generate,
+        }
+    }
+
+    fn submission(self, key: &str) -> Value {
+        let own = |kind: &str, attempts| {
+            let input = json!({"key": key, "answer": ANSWER.concat()});
+            json!({"type": kind, "input": input, "max_attempts": attempts})
+        };
+        match self {
+            Self::Generate => json!({
+                "type": "llm.generate",
+                "input": {"prompt": key},
+                "max_attempts": ATTEMPTS,
+            }),
+            Self::Again => own("test.again", ATTEMPTS),
+            Self::Once => own("test.once", ATTEMPTS),
+            Self::Poison => own("test.poison", POISON_ATTEMPTS),
+        }
     }
 }
 
@@ -111,15 +158,11 @@ enum Failed {
     Unknown,
 }
 
-async fn ask(door: &Client, key: &str) -> Result<String, Failed> {
+async fn ask(door: &Client, kind: Kind, key: &str) -> Result<String, Failed> {
     let request = door
         .request(Method::POST, "/api/v1/tasks")
         .header("Idempotency-Key", key)
-        .json(&json!({
-            "type": "llm.generate",
-            "input": {"prompt": key},
-            "max_attempts": ATTEMPTS,
-        }))
+        .json(&kind.submission(key))
         .timeout(PATIENCE);
     let answer = match request.send().await {
         Ok(answer) => answer,

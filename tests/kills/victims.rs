@@ -7,11 +7,24 @@ use rustix::process::Signal;
 use sutazai_cli::site::description::State;
 use system_tests::platform::{Platform, within};
 
-/// The share of the servers in every round, as R1 has it: a fifth each for broker and database, a
-/// tenth for the cache. Consul takes one of the ten places of the services.
-const SERVERS: [&str; 11] = [
-    "rabbitmq", "rabbitmq", "rabbitmq", "rabbitmq", "postgres", "postgres", "postgres", "postgres",
-    "redis", "redis", "consul",
+use crate::worker::{self, Worker};
+
+/// Who dies in every round, as R1 has it: a fifth each for broker and database, a tenth for the
+/// cache. Of the ten places of the services, Consul takes one and the loop's own worker two.
+const FIXED: [&str; 13] = [
+    "rabbitmq",
+    "rabbitmq",
+    "rabbitmq",
+    "rabbitmq",
+    "postgres",
+    "postgres",
+    "postgres",
+    "postgres",
+    "redis",
+    "redis",
+    "consul",
+    worker::NAME,
+    worker::NAME,
 ];
 /// Kills of one round.
 const ROUND: usize = 20;
@@ -27,6 +40,7 @@ pub(crate) struct Kill {
 /// Draws processes of one platform and kills them.
 pub(crate) struct Victims<'a> {
     platform: &'a Platform,
+    worker: Worker,
     /// The names of all processes of services.
     services: Vec<String>,
     random: StdRng,
@@ -35,11 +49,12 @@ pub(crate) struct Victims<'a> {
 }
 
 impl<'a> Victims<'a> {
-    pub(crate) fn new(platform: &'a Platform, seed: u64) -> Self {
+    pub(crate) fn new(platform: &'a Platform, worker: Worker, seed: u64) -> Self {
         let processes = platform.description().processes;
-        let is_server = |name: &String| SERVERS.contains(&name.as_str());
+        let is_server = |name: &String| FIXED.contains(&name.as_str());
         Self {
             platform,
+            worker,
             services: processes
                 .into_keys()
                 .filter(|name| !is_server(name))
@@ -57,6 +72,11 @@ impl<'a> Victims<'a> {
             self.left = self.round();
         }
         let name = self.left.pop().expect("a name");
+        if name == worker::NAME {
+            let at = Instant::now();
+            self.worker.kill().await;
+            return Kill { name, at };
+        }
         let old = self.platform.signal(&name, Signal::KILL);
         let at = Instant::now();
         within(&format!("another process of {name}"), async || {
@@ -71,8 +91,8 @@ impl<'a> Victims<'a> {
     fn round(&mut self) -> Vec<String> {
         let mut services = self.services.clone();
         services.shuffle(&mut self.random);
-        let servers = SERVERS.map(str::to_owned).into_iter();
-        let mut round: Vec<String> = servers.chain(services).take(ROUND).collect();
+        let fixed = FIXED.map(str::to_owned).into_iter();
+        let mut round: Vec<String> = fixed.chain(services).take(ROUND).collect();
         round.shuffle(&mut self.random);
         round
     }

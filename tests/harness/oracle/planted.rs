@@ -146,6 +146,24 @@ fn a_run_without_a_fault_is_clean() {
 }
 
 #[test]
+fn r1_an_effect_that_nobody_saw_and_a_cut_that_is_no_interruption_are_found() {
+    let plants: [fn(&mut Evidence); 3] = [
+        |e| e.tasks[0].launches = 0,
+        |e| {
+            append(&mut e.tasks[2], "failed");
+            e.tasks[2].state = "failed".to_owned();
+        },
+        |e| e.tasks[2].at_most_once = false,
+    ];
+    for plant in plants {
+        let mut evidence = clean();
+        plant(&mut evidence);
+        let verdict = evidence.judge();
+        assert!(verdict.count(Promise::EffectOnce) > 0, "{verdict}");
+    }
+}
+
+#[test]
 fn r1_twenty_of_twenty_planted_faults_are_found() {
     let mut found = 0;
     for (what, promise, plant) in FAULTS {
