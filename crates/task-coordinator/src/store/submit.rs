@@ -9,8 +9,7 @@ use sutazai_persistence::DatabaseError;
 use super::{
     Store, View, answers,
     read::views,
-    rows::{decoded, milliseconds},
-    transition::insert_events,
+    rows::{EventRow, decoded, milliseconds},
 };
 use crate::credit::TaskType;
 use crate::submission::{IdempotencyKey, Submission};
@@ -109,12 +108,11 @@ async fn take_key(
     key: &IdempotencyKey,
 ) -> Result<KeyState, sqlx::Error> {
     let patience = format!("{}ms", KEY_PATIENCE.as_millis());
-    sqlx::query!("select set_config('lock_timeout', $1, true)", patience)
-        .fetch_one(&mut *tx)
-        .await?;
+    // The limit is set by the statement that waits, to save a way to the server.
     let taken = sqlx::query!(
-        "insert into idempotency_keys (tenant_id, subject, operation, key, fingerprint, task_id)
-         values ($1, $2, $3, $4, $5, $6)
+        "with patience as materialized (select set_config('lock_timeout', $7, true))
+         insert into idempotency_keys (tenant_id, subject, operation, key, fingerprint, task_id)
+         select $1, $2, $3, $4, $5, $6 from patience
          on conflict do nothing",
         submission.submitter.tenant,
         submission.submitter.subject,
@@ -122,6 +120,7 @@ async fn take_key(
         key.text,
         key.fingerprint,
         submission.id.as_uuid(),
+        patience,
     )
     .execute(&mut *tx)
     .await;
@@ -176,15 +175,33 @@ async fn find_type(
     Ok(Some((task_type, row.now)))
 }
 
+/// Writes a new task, its first event and its outbox row in one statement: every submission waits for
+/// each way to the server.
 async fn insert_task(tx: &mut PgConnection, change: &Change) -> Result<(), sqlx::Error> {
     let task = change.task();
     let spec = &task.spec;
+    let Some(created) = change.last() else {
+        let message = "a new task without its first event".to_owned();
+        return Err(sqlx::Error::Protocol(message));
+    };
+    let (kind, data) = EventRow::split(created)?;
+    let input = created.payload();
     sqlx::query!(
-        "insert into tasks (id, tenant_id, subject, roles, scopes, trace, type, priority,
-                            max_attempts, effect_mode, attempt_timeout_ms, expires_at, state,
-                            attempt, released, cancel_requested, created_at, updated_at, sequence)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, false, false, $14, $14,
-                 1)",
+        "with made as (
+             insert into tasks (id, tenant_id, subject, roles, scopes, trace, type, priority,
+                                max_attempts, effect_mode, attempt_timeout_ms, expires_at, state,
+                                attempt, released, cancel_requested, created_at, updated_at,
+                                sequence)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, false, false, $14,
+                     $14, 1)
+             returning id, tenant_id, type, priority, state, created_at
+         ), created as (
+             insert into task_events (task_id, tenant_id, sequence, kind, at, attempt, state, data,
+                                      payload, content_type)
+             select id, tenant_id, 1, $15, created_at, 0, state, $16, $17, $18 from made
+         )
+         insert into outbox (task_id, tenant_id, type, priority, phase, due_at)
+         select id, tenant_id, type, priority, 'ready', created_at from made",
         task.id.as_uuid(),
         spec.tenant,
         spec.subject,
@@ -199,20 +216,12 @@ async fn insert_task(tx: &mut PgConnection, change: &Change) -> Result<(), sqlx:
         spec.expires_at,
         task.state.as_str(),
         task.created_at,
-    )
-    .execute(&mut *tx)
-    .await?;
-    insert_events(tx, std::slice::from_ref(change)).await?;
-    sqlx::query!(
-        "insert into outbox (task_id, tenant_id, type, priority, phase, due_at)
-         values ($1, $2, $3, $4, 'ready', $5)",
-        task.id.as_uuid(),
-        spec.tenant,
-        spec.task_type.as_str(),
-        i16::from(spec.priority),
-        task.created_at,
+        kind,
+        data,
+        input.map(|input| &input.data[..]),
+        input.map(|input| input.content_type.as_str()),
     )
     .execute(tx)
-    .await?;
-    Ok(())
+    .await
+    .map(drop)
 }

@@ -85,10 +85,7 @@ async fn write(
     answers::make_due(tx, &ended).await
 }
 
-pub(super) async fn insert_events(
-    tx: &mut PgConnection,
-    changes: &[Change],
-) -> Result<(), sqlx::Error> {
+async fn insert_events(tx: &mut PgConnection, changes: &[Change]) -> Result<(), sqlx::Error> {
     let (mut ids, mut tenants, mut sequences, mut kinds) = (vec![], vec![], vec![], vec![]);
     let (mut times, mut attempts, mut states, mut data) = (vec![], vec![], vec![], vec![]);
     let (mut payloads, mut content_types) = (vec![], vec![]);
