@@ -9,5 +9,6 @@
 mod config;
 mod grpc;
 mod http;
+mod order;
 mod stop;
 mod support;
