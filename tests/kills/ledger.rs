@@ -25,8 +25,8 @@ const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 const OPEN: &str = "select count(*) from tasks.tasks where state in ('queued', 'running')";
 const OUTBOX: &str = "select count(*) from tasks.outbox";
 const STRAYS: &str = "select count(*) from tasks.stray_messages";
-/// Poison that was parked before its last attempt, or after it.
-const NOT_AFTER_ALL: &str = "select count(*) from tasks.dead_letters where attempts <> 5";
+/// Poison that was parked before its last attempt ([`crate::load::POISON_ATTEMPTS`]), or after it.
+const NOT_AFTER_ALL: &str = "select count(*) from tasks.dead_letters where attempts <> 3";
 const DEAD: &str = "select task_id::text from tasks.dead_letters";
 /// An effect is a success with the whole answer of the model.
 const TASKS: &str = "select t.id::text as id, coalesce(k.key, 'no key') as key, t.state, t.effect_mode, \

@@ -30,8 +30,8 @@ const PAUSE: Backoff = Backoff {
 };
 /// Attempts of a good task. Many processes die, and none of that is the task's fault.
 const ATTEMPTS: u32 = 20;
-/// Attempts of one that nobody can do.
-pub(crate) const POISON_ATTEMPTS: u32 = 5;
+/// Attempts of one that nobody can do: few, so that its pauses are short beside the bar.
+pub(crate) const POISON_ATTEMPTS: u32 = 3;
 /// How often the doors are looked up: one moves with its process.
 const LOOK: Duration = Duration::from_secs(1);
 

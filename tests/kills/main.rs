@@ -90,7 +90,7 @@ async fn r1_kills_under_load_lose_nothing_and_double_nothing() {
     assert_eq!(strays, 0, "messages that nobody could read");
     assert_eq!(
         not_after_all, 0,
-        "dead letters without exactly five attempts"
+        "dead letters without exactly their attempts"
     );
     let of = |state: &str| {
         let tasks = evidence.tasks.iter();
