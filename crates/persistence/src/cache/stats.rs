@@ -202,8 +202,10 @@ impl Counters {
 impl Ratio {
     #[expect(clippy::cast_precision_loss, reason = "a ratio needs no exact count")]
     fn one(&self, hit: bool) {
-        let hits = self.hits.fetch_add(hit.into(), Ordering::Relaxed) + u64::from(hit);
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        // Each hit that is counted here counted its look before: the share is never above 1.
+        let hits = self.hits.fetch_add(hit.into(), Ordering::AcqRel) + u64::from(hit);
+        let looks = self.looks.load(Ordering::Relaxed);
         self.gauge
             .get_or_init(|| metrics::gauge!(names::CACHE_HIT_RATIO))
             .set(hits as f64 / looks as f64);
