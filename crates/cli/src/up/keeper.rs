@@ -18,8 +18,9 @@ const RESTART: Backoff = Backoff {
     min: Duration::from_millis(200),
     max: Duration::from_secs(10),
 };
-/// A process that ran this long has recovered: its next end is the first again.
-const STEADY: Duration = Duration::from_secs(60);
+/// A process that ran this long has recovered: its next end is the first again. As long as the longest
+/// pause, so that what ends right after each start is hardly ever started.
+const STEADY: Duration = RESTART.max;
 
 /// The task that keeps one process running.
 pub(super) struct Keeper {
