@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 
-pub use record::Seen;
+pub use record::{End, Seen};
 pub use script::{Fault, Script};
 
 use record::Record;
@@ -92,6 +92,11 @@ impl FakeNode {
     /// Returns how many answers were dropped by the other side before their end.
     pub fn aborted(&self) -> usize {
         self.record.aborted()
+    }
+
+    /// Returns every generation and embedding that is over, in the order of their ends.
+    pub fn ends(&self) -> Vec<End> {
+        self.record.ends()
     }
 
     /// Returns how many generations and embeddings run now.

@@ -33,13 +33,24 @@ impl Seen {
     }
 }
 
+/// One generation or embedding that is over.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Body of its request.
+    pub asked: Value,
+    /// When it was over.
+    pub at: Instant,
+    /// Whether the other side had left before the whole answer was said.
+    pub is_aborted: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Record(Mutex<Facts>);
 
 #[derive(Debug, Default)]
 struct Facts {
     requests: Vec<Seen>,
-    aborts: Vec<Instant>,
+    ends: Vec<End>,
     in_flight: usize,
     peak: usize,
     produced: usize,
@@ -55,11 +66,15 @@ impl Record {
     }
 
     pub(super) fn aborted(&self) -> usize {
-        self.0.lock().aborts.len()
+        self.0.lock().aborts().count()
+    }
+
+    pub(super) fn ends(&self) -> Vec<End> {
+        self.0.lock().ends.clone()
     }
 
     pub(super) fn abort_time(&self, count: usize) -> Option<Instant> {
-        self.0.lock().aborts.get(count.checked_sub(1)?).copied()
+        self.0.lock().aborts().nth(count.checked_sub(1)?)
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -79,16 +94,24 @@ impl Record {
     }
 }
 
+impl Facts {
+    fn aborts(&self) -> impl Iterator<Item = Instant> {
+        let aborted = self.ends.iter().filter(|end| end.is_aborted);
+        aborted.map(|end| end.at)
+    }
+}
+
 /// An answer in the making. Dropped before [`Running::finish`], it counts as aborted by the other side, unless the
 /// script made the node itself cut the connection.
 pub(super) struct Running {
     record: Arc<Record>,
     connection: Connection,
+    asked: Value,
     finished: bool,
 }
 
 impl Running {
-    pub(super) fn begin(record: &Arc<Record>, connection: Connection) -> Self {
+    pub(super) fn begin(record: &Arc<Record>, connection: Connection, asked: Value) -> Self {
         let mut facts = record.0.lock();
         facts.in_flight += 1;
         facts.peak = facts.peak.max(facts.in_flight);
@@ -96,6 +119,7 @@ impl Running {
         Self {
             record: record.clone(),
             connection,
+            asked,
             finished: false,
         }
     }
@@ -113,8 +137,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut facts = self.record.0.lock();
         facts.in_flight -= 1;
-        if !self.finished && !self.connection.is_ours_to_cut() {
-            facts.aborts.push(Instant::now());
-        }
+        facts.ends.push(End {
+            asked: self.asked.take(),
+            at: Instant::now(),
+            is_aborted: !self.finished && !self.connection.is_ours_to_cut(),
+        });
     }
 }

@@ -240,7 +240,7 @@ async fn speak(
         usage: asked.body["stream_options"]["include_usage"] == true,
     };
     let plan = answer::plan(&script, dialect, model, wish);
-    play(&node, &script, connection, dialect, plan).await
+    play(&node, &script, connection, asked.body, dialect, plan).await
 }
 
 async fn compute(
@@ -263,7 +263,7 @@ async fn compute(
         )],
         hangs: false,
     };
-    play(&node, &script, connection, dialect, plan).await
+    play(&node, &script, connection, asked.body, dialect, plan).await
 }
 
 /// Says the plan, with the faults that concern the head.
@@ -271,12 +271,13 @@ async fn play(
     node: &Node,
     script: &Script,
     connection: Connection,
+    asked: Value,
     dialect: Dialect,
     plan: Plan,
 ) -> Response {
     // An earlier answer on this connection may have been shorter than its cut.
     connection.keep();
-    let mut running = Running::begin(&node.record, connection.clone());
+    let mut running = Running::begin(&node.record, connection.clone(), asked);
     if script.fault == Some(Fault::Hang) {
         std::future::pending::<()>().await;
     }
