@@ -8,12 +8,8 @@ mod model;
 
 use std::time::Duration;
 
-use sutazai_mesh::catalog::ServiceName;
-use sutazai_proto::inference::v1::{
-    ListNodesRequest, ListNodesResponse, inference_client::InferenceClient,
-};
 use sutazai_testkit::ollama::{FakeNode, Fault, Script};
-use system_tests::{Client, Events, Stage, eventually};
+use system_tests::{Client, Events};
 
 const CHAT: &str = "/api/chat";
 /// Longest wait for something that is only then measured.
@@ -41,25 +37,4 @@ async fn assert_chats(client: &Client) {
     let answer = client.chat("hello").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json["response"], "Hello there");
-}
-
-async fn nodes_of(stage: &Stage) -> ListNodesResponse {
-    let proxy = ServiceName::OllamaProxy;
-    let mut client = InferenceClient::new(stage.channel(proxy));
-    client
-        .list_nodes(stage.signed(proxy, ListNodesRequest {}))
-        .await
-        .expect("a list")
-        .into_inner()
-}
-
-/// Waits until nothing is under way, neither for the proxy nor for its nodes.
-async fn idle(stage: &Stage) {
-    eventually("an idle fleet", async || {
-        let found = nodes_of(stage).await;
-        let busy = found.queued + found.nodes.iter().map(|node| node.in_flight).sum::<u32>();
-        let running: usize = stage.nodes.iter().map(FakeNode::in_flight).sum();
-        (busy == 0 && running == 0).then_some(())
-    })
-    .await;
 }

@@ -11,6 +11,7 @@ pub mod oracle;
 pub mod platform;
 
 mod client;
+mod fleet;
 mod history;
 mod people;
 mod producer;
@@ -18,6 +19,7 @@ pub mod program;
 mod python;
 mod shared;
 mod stage;
+mod still;
 
 pub use client::{Answer, Client, Event, Events, Opened, Rest};
 pub use history::{assert_history, ends, kinds};
@@ -25,6 +27,7 @@ pub use people::newcomer;
 pub use producer::{Producer, submission};
 pub use python::PythonScript;
 pub use stage::{Down, Setup, Stage};
+pub use still::Still;
 
 /// Polls until `look` has something, and fails with `what` when that takes longer than 30 s.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

@@ -1,5 +1,7 @@
 //! The platform as processes of their own over real servers.
 
+mod turn;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -17,7 +19,9 @@ use sutazai_servers::{
 };
 use sutazai_testkit::ollama::FakeNode;
 
-use crate::{Client, program::program};
+use crate::{Client, Still, program::program};
+
+pub use turn::{Alone, Turn, alone, shared};
 
 /// Longest time for a start, or for a restart to be over.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -134,6 +138,11 @@ impl Platform {
         let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a pid"), signal).expect("the process runs");
         process
+    }
+
+    /// Lets the supervisor stand still: what ends is not started again before this is dropped.
+    pub fn unattended(&self) -> Still {
+        Still::stop(self.description().pid)
     }
 
     /// Waits until another process has taken the place of this one, and everything works.

@@ -1,38 +1,17 @@
 //! The doctor over the real parts: green after traffic, and one broken part is one red row.
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use sutazai_cli::{
     configuration::SERVICES,
     doctor::{self, Report, Row, State, kong::Kong},
-    site::description::Process,
 };
 use sutazai_testkit::kong::FakeKong;
-use system_tests::Client;
+use system_tests::{Client, Still};
 
 use crate::platform::{Platform, Turn, shared, within};
 
 /// Chats and tasks of each kind: enough for every instance to get some.
 const WORK: usize = 16;
-
-/// A process that stands still; it goes on when this is dropped.
-struct Still(Pid);
-
-impl Still {
-    fn stop(process: Process) -> Self {
-        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
-        let pid = pid.expect("a pid");
-        kill_process(pid, Signal::STOP).expect("the process runs");
-        Self(pid)
-    }
-}
-
-impl Drop for Still {
-    fn drop(&mut self) {
-        // Whoever else killed it meanwhile has its own complaint.
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
 
 async fn examine(platform: &Platform) -> Report {
     examine_with(platform, &Kong::default()).await
@@ -88,7 +67,7 @@ async fn breaks(platform: &Turn, part: &str) -> Report {
     let errors = |report: &Report| row(report, part).counters["errors"];
     let before = examine(platform).await;
     assert!(before.is_well(), "{before:#?}");
-    let still = Still::stop(platform.process(part));
+    let still = Still::stop(platform.process(part).pid);
     let meanwhile = examine(platform).await;
     drop(still);
     assert_eq!(red(&meanwhile), [part], "{meanwhile:#?}");
@@ -175,7 +154,7 @@ async fn net_03_without_redis_its_row_alone_is_red_and_tasks_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn msh_05_an_instance_that_keeps_silent_turns_its_own_row_red() {
     let platform = shared().await;
-    let still = Still::stop(platform.process("backend-2"));
+    let still = Still::stop(platform.process("backend-2").pid);
     let report = examine(&platform).await;
     drop(still);
     let red = red(&report);

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use sutazai_testkit::ollama::Fault;
 use system_tests::{Opened, Rest, Setup, Stage, eventually};
 
-use super::{CHAT, PATIENCE, assert_chats, idle, nodes_of, tiny};
+use super::{CHAT, PATIENCE, assert_chats, tiny};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn llm_03_an_empty_answer_is_retried_once_on_another_node_then_reported() {
@@ -133,7 +133,7 @@ async fn llm_14_a_node_killed_under_load_loses_no_chat_that_had_not_begun() {
         .map(|node| node.requests_to(CHAT).len())
         .sum();
     assert!(retried + 1 >= CHATS, "{retried}");
-    idle(&stage).await;
+    stage.idle().await;
     stage.stop().await;
 }
 
@@ -158,7 +158,7 @@ async fn olp_02_a_full_queue_refuses_and_a_long_wait_ends_both_with_a_time_to_re
     .await;
     let waiting = ask("waiting");
     eventually("a full queue", async || {
-        (nodes_of(&stage).await.queued == 1).then_some(())
+        (stage.fleet().await.queued == 1).then_some(())
     })
     .await;
 

@@ -9,7 +9,7 @@ use sutazai_testkit::ollama::Fault;
 use system_tests::{Setup, Stage, eventually};
 use tokio::time::Instant;
 
-use super::{PATIENCE, assert_chats, break_node, idle, streamed, talker, tiny};
+use super::{PATIENCE, assert_chats, break_node, streamed, talker, tiny};
 
 /// Longest time from the end of the client's connection to the end of the node's request.
 const ABORT: Duration = Duration::from_millis(250);
@@ -62,7 +62,7 @@ async fn llm_04_a_client_that_leaves_ends_the_nodes_work() {
         node.wait_aborted(6, PATIENCE).await.is_some(),
         "a waiting client has left"
     );
-    idle(&stage).await;
+    stage.idle().await;
     stage.stop().await;
 }
 
@@ -86,11 +86,11 @@ async fn llm_04_twenty_clients_that_leave_at_random_moments_leak_no_slot() {
         }
     }))
     .await;
-    idle(&stage).await;
+    stage.idle().await;
 
     stage.nodes[0].set_script(tiny());
     join_all((0..4).map(|_| assert_chats(&client))).await;
-    idle(&stage).await;
+    stage.idle().await;
     stage.stop().await;
 }
 
