@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
-.PHONY: help tools run up down logs test test-fast bench check generate clean
+.PHONY: help tools run up down logs test test-fast bars bench check generate clean
 
 # Arguments of the command behind a target, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
 ARGS ?=
@@ -40,6 +40,9 @@ test: check ## Everything: checks, all tests, and the platform from a fresh clon
 
 test-fast: tools ## Unit, property, contract and flow tests; needs no server but Postgres' programs
 	@cargo test $(SCOPE) --no-fail-fast 2>&1 | tee target/test.log || failed=1; awk -f .ci/table.awk target/test.log; [ -z "$$failed" ]
+
+bars: tools ## Hold the platform against its bars of reliability: kills, poison, outages, cancels; 90 minutes
+	@BARS=long cargo test --workspace --release --all-features --test bars -- --test-threads=1 --nocapture 2>&1 | tee target/bars.log || failed=1; awk -f .ci/bars.awk target/bars.log; [ -z "$$failed" ]
 
 bench: tools ## Measure the platform beside its limits; ROW=A1 one row, PEERS=1 peers too
 	@cargo build --release --bins && target/release/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)

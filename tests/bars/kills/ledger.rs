@@ -5,14 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 use system_tests::{
     eventually,
     oracle::{Evidence, Sent, Stored, StoredEvent},
     platform::Platform,
 };
 
-use crate::worker::Effects;
+use crate::{
+    database::{connect, count},
+    site::ANSWER,
+    worker::Effects,
+};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -25,7 +29,7 @@ const SNAPSHOT: &str = "begin isolation level repeatable read read only";
 const OPEN: &str = "select count(*) from tasks.tasks where state in ('queued', 'running')";
 const OUTBOX: &str = "select count(*) from tasks.outbox";
 const STRAYS: &str = "select count(*) from tasks.stray_messages";
-/// Poison that was parked before its last attempt ([`crate::load::POISON_ATTEMPTS`]), or after it.
+/// Poison that was parked before its last attempt ([`super::load::POISON_ATTEMPTS`]), or after it.
 const NOT_AFTER_ALL: &str = "select count(*) from tasks.dead_letters where attempts <> 3";
 const DEAD: &str = "select task_id::text from tasks.dead_letters";
 /// An effect is a success with the whole answer of the model.
@@ -107,20 +111,6 @@ async fn waiting(platform: &Platform) -> u64 {
     messages.sum()
 }
 
-async fn connect(platform: &Platform) -> PgConnection {
-    let url = platform.superuser_url();
-    eventually("the database answers", async || {
-        PgConnection::connect(&url).await.ok()
-    })
-    .await
-}
-
-async fn count(database: &mut PgConnection, sql: &'static str) -> u64 {
-    let count = sqlx::query_scalar(sql).fetch_one(database).await;
-    let count: i64 = count.expect("a count");
-    count.cast_unsigned()
-}
-
 async fn dead_letters(database: &mut PgConnection) -> BTreeSet<String> {
     let ids = sqlx::query_scalar(DEAD).fetch_all(&mut *database).await;
     ids.expect("the dead letters").into_iter().collect()
@@ -135,7 +125,7 @@ async fn tasks(database: &mut PgConnection, launches: BTreeMap<String, usize>) -
             kind: row.get("kind"),
         });
     }
-    let rows = sqlx::query(TASKS).bind(super::ANSWER.concat());
+    let rows = sqlx::query(TASKS).bind(ANSWER.concat());
     let rows = rows.fetch_all(database).await.expect("the tasks");
     let stored = rows.iter().map(|row| {
         let (id, key): (String, String) = (row.get("id"), row.get("key"));

@@ -1,4 +1,4 @@
-//! The worker of the loop's own: started, killed, started again; and the effects that it left.
+//! A worker of the bars' own: started, killed, started again; and the effects that it left.
 
 use std::{
     collections::BTreeMap,
@@ -77,12 +77,20 @@ impl Worker {
 impl Effects {
     /// Counts the effects of each key.
     pub(crate) fn count(&self) -> BTreeMap<String, usize> {
+        let of_keys = self.times().into_iter();
+        of_keys.map(|(key, times)| (key, times.len())).collect()
+    }
+
+    /// Returns when each key had its effects, in milliseconds since the epoch.
+    pub(crate) fn times(&self) -> BTreeMap<String, Vec<u64>> {
         let text = fs::read_to_string(&self.0).expect("the file of effects");
-        let mut count = BTreeMap::new();
-        for key in text.lines() {
-            *count.entry(key.to_owned()).or_default() += 1;
+        let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for line in text.lines() {
+            let (at, key) = line.split_once(' ').expect("a time and a key");
+            let at = at.parse().expect("milliseconds");
+            times.entry(key.to_owned()).or_default().push(at);
         }
-        count
+        times
     }
 }
 

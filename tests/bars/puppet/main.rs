@@ -1,4 +1,4 @@
-//! A worker of the kill loop's own, in a process that can be killed: its effects are lines of a file,
+//! A worker of the bars' own, in a process that can be killed: its effects are lines of a file,
 //! written before it answers and kept whatever becomes of it.
 //!
 //! Arguments: the platform's folder, the file of effects, the name of this life.
@@ -10,7 +10,7 @@ use std::{
     io::Write,
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -36,8 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The service that it speaks for.
 const NAME: ServiceName = ServiceName::AutomationAgent;
-/// How long the work goes on after its effect: a kill often comes in between.
-const WORK: Duration = Duration::from_secs(1);
+/// How long the work goes on after its effect where the input does not say it, in milliseconds: a
+/// kill often comes in between.
+const WORK: u64 = 1_000;
 /// It is never asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -49,6 +50,15 @@ struct Puppet {
 struct Input {
     key: String,
     answer: String,
+    #[serde(default = "work")]
+    work_ms: u64,
+    /// Whether nobody can do it, whatever its type.
+    #[serde(default)]
+    poison: bool,
+}
+
+fn work() -> u64 {
+    WORK
 }
 
 #[tokio::main]
@@ -121,12 +131,13 @@ impl Agent for Puppet {
 
     async fn run(&self, task: TaskContext) -> Result<Payload, Failure> {
         let input: Input = task.input_json()?;
+        let since_epoch = UNIX_EPOCH.elapsed().unwrap_or_default();
         // One write each: lines of several attempts do not mix.
-        let line = format!("{}\n", input.key);
+        let line = format!("{} {}\n", since_epoch.as_millis(), input.key);
         let written = (&self.effects).write_all(line.as_bytes());
         written.map_err(|error| failed(&error.to_string()))?;
-        tokio::time::sleep(WORK).await;
-        if task.task_type == "test.poison" {
+        tokio::time::sleep(Duration::from_millis(input.work_ms)).await;
+        if input.poison || task.task_type == "test.poison" {
             return Err(failed("nobody can do this"));
         }
         json_payload(&json!({"text": input.answer}))

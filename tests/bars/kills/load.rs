@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use crate::ANSWER;
+use crate::site::ANSWER;
 
 /// Longest time for one try; what takes longer has an unknown end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A load that goes on until it is told to end.
 pub(crate) struct Load {
     stop: watch::Sender<bool>,
-    run: JoinHandle<Vec<Sent>>,
+    run: JoinHandle<(Vec<Sent>, f64)>,
 }
 
 impl Load {
@@ -50,23 +50,30 @@ impl Load {
         Self { stop, run }
     }
 
-    /// Sends nothing more, waits for the open answers, and returns the record.
-    pub(crate) async fn end(self) -> Vec<Sent> {
+    /// Sends nothing more, waits for the open answers, and returns the record and how many were sent
+    /// in a second.
+    pub(crate) async fn end(self) -> (Vec<Sent>, f64) {
         self.stop.send_replace(true);
         self.run.await.expect("the load")
     }
 }
 
-async fn run(mut doors: Doors, rate: u32, mut stopped: watch::Receiver<bool>) -> Vec<Sent> {
+async fn run(mut doors: Doors, rate: u32, mut stopped: watch::Receiver<bool>) -> (Vec<Sent>, f64) {
+    let begun = Instant::now();
     let mut ticks = interval(Duration::from_secs(1) / rate);
     let mut open = JoinSet::new();
-    for number in 0.. {
+    let mut number = 0_u32;
+    loop {
         tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            _ = ticks.tick() => drop(open.spawn(submit(doors.seen(), number))),
+            _ = ticks.tick() => {
+                open.spawn(submit(doors.seen(), number as usize));
+                number += 1;
+            }
         }
         doors.look();
     }
+    let reached = f64::from(number) / begun.elapsed().as_secs_f64();
     // The open ones still need to hear where the doors are.
     let looking = async {
         loop {
@@ -74,10 +81,11 @@ async fn run(mut doors: Doors, rate: u32, mut stopped: watch::Receiver<bool>) ->
             doors.look();
         }
     };
-    tokio::select! {
+    let sent = tokio::select! {
         sent = open.join_all() => sent,
         () = looking => Vec::new(),
-    }
+    };
+    (sent, reached)
 }
 
 /// Sends one key until there is an answer that stands, as a careful client does.
