@@ -23,6 +23,9 @@ use crate::{Client, Still, program::program};
 
 pub use turn::{Alone, Turn, alone, shared};
 
+/// Setting under which Docker's client finds no engine: a platform of a test starts no Kong, whatever
+/// engine this machine has.
+pub const NO_ENGINE: (&str, &str) = ("DOCKER_HOST", "unix:///nowhere");
 /// Longest time for a start, or for a restart to be over.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Longest time for an orderly stop.
@@ -68,7 +71,12 @@ impl Platform {
                 format!("--replicas={replicas}"),
                 format!("--data={}", data.display()),
             ],
-            environment: settings.chain([("OLLAMA_URLS", urls.join(","))]).collect(),
+            environment: settings
+                .chain([
+                    ("OLLAMA_URLS", urls.join(",")),
+                    (NO_ENGINE.0, NO_ENGINE.1.to_owned()),
+                ])
+                .collect(),
             log: log.clone(),
             grace: STOP_LIMIT,
         };

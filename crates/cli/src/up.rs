@@ -78,6 +78,14 @@ pub enum Error {
     /// The configuration of the gateway can not be rendered.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The image of the gateway can not be had.
+    #[error("the Docker engine can not fetch {image}")]
+    Image {
+        /// Its name.
+        image: String,
+        /// What the engine said.
+        source: io::Error,
+    },
     /// Services did not take work in time.
     #[error("not ready after {seconds} s: {waiting}; their logs are in {logs}")]
     Late {

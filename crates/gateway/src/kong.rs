@@ -16,6 +16,9 @@ pub use self::guard::API_KEY_SHAPE;
 use self::entity::{Consumer, Declaration, JwtSecret};
 use crate::routes::ROUTES;
 
+/// The Kong that the configuration is written for.
+pub const VERSION: &str = "3.9.1";
+
 /// What differs from one installation to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {

@@ -19,7 +19,7 @@ const PINNED: [(&str, &str, &str); 3] = [
     ("sutazai", "Cargo.toml", "version = \""),
 ];
 /// The gateway that the configuration was written for.
-const KONG: (&str, &str) = ("kong", "3.9.1");
+const KONG: (&str, &str) = ("kong", sutazai_gateway::kong::VERSION);
 
 pub(super) fn faults(compose: &Compose<'_>) -> Vec<String> {
     let mut faults = Vec::new();

@@ -16,7 +16,9 @@ use crate::failure::Failure;
 /// Longest time for the servers and services to take work; the first start may have to build Consul.
 const LIMIT: Duration = Duration::from_secs(900);
 /// What every service is told besides; nothing here makes a request cheaper, only more of them legal.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
+    // Requests do not pass through Kong: no engine answers, so none is fetched and started.
+    ("DOCKER_HOST", "unix:///nowhere"),
     ("OLLAMA_SLOTS", "1024"),
     ("QUEUE_LIMIT", "4096"),
     ("RATE_LIMIT_CHAT_PER_MINUTE", "100000000"),

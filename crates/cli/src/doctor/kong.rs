@@ -36,53 +36,57 @@ pub struct Kong {
 impl Kong {
     /// Judges whether a route answers through Kong.
     pub(super) async fn row(&self, description: &Description) -> Row {
+        let own = description.gateway.as_ref();
         // On other ports than the documented ones, a Kong that is found there fronts somebody else.
-        let address = match &self.admin {
-            Some(admin) => admin,
-            None if description.api == DOCUMENTED_API => DOCUMENTED_ADMIN,
-            None => return Row::not_run(NAME, "no kong: KONG_ADMIN_URL names none"),
+        let address = match (&self.admin, own) {
+            (Some(admin), _) => admin,
+            (None, Some(own)) => &own.admin,
+            (None, None) if description.api == DOCUMENTED_API => DOCUMENTED_ADMIN,
+            (None, None) => return Row::not_run(NAME, "no kong: KONG_ADMIN_URL names none"),
         };
+        let own = own.filter(|own| own.admin == *address);
+        let proxy = self.proxy.as_deref().or(own.map(|own| own.proxy.as_str()));
+        let proxy = proxy.unwrap_or(DOCUMENTED_PROXY);
         let http = match HttpClient::external(admin::PATIENCE) {
             Ok(http) => http,
             Err(error) => return Row::bad(NAME, chain(&error)),
         };
         let admin = Admin::new(address, http, &Breakers::new());
-        match self.evidence(&admin).await {
+        match evidence(&admin, proxy).await {
             Ok(evidence) => Row::good(NAME, evidence),
-            Err(Miss::Away(cause)) if self.admin.is_none() => Row::not_run(
+            Err(Miss::Away(cause)) if self.admin.is_none() && own.is_none() => Row::not_run(
                 NAME,
                 format!("no kong: KONG_ADMIN_URL names none, and {cause}"),
             ),
             Err(Miss::Away(cause) | Miss::Unwell(cause)) => Row::bad(NAME, cause),
         }
     }
+}
 
-    async fn evidence(&self, admin: &Admin) -> Result<String, Miss> {
-        let loaded = admin.loaded().await.map_err(|error| match error {
-            admin::Error::Unreachable { .. } => Miss::Away(chain(&error)),
-            other => Miss::Unwell(chain(&other)),
-        })?;
-        let document = loaded
-            .document()
-            .map_err(|error| Miss::Unwell(chain(&error)))?;
-        let routes = document["routes"].as_array().map_or(0, Vec::len);
-        if routes == 0 {
-            let cause = "no route is loaded: `sutazai gateway apply` loads them";
-            return Err(Miss::Unwell(cause.to_owned()));
-        }
-        let proxy = self.proxy.as_deref().unwrap_or(DOCUMENTED_PROXY);
-        let url = format!("{}{PATH}", proxy.trim_end_matches('/'));
-        let begun = Instant::now();
-        let answer = admin.ask(&url, Deadline::after(admin::PATIENCE)).await;
-        let status = answer.map_err(|error| Miss::Unwell(format!("{url}: {}", chain(&error))))?;
-        if status != StatusCode::OK {
-            return Err(Miss::Unwell(format!("{url} answers {status}")));
-        }
-        let took = begun.elapsed().as_millis();
-        Ok(format!(
-            "{routes} routes are loaded, and {url} answered {status} after {took} ms"
-        ))
+async fn evidence(admin: &Admin, proxy: &str) -> Result<String, Miss> {
+    let loaded = admin.loaded().await.map_err(|error| match error {
+        admin::Error::Unreachable { .. } => Miss::Away(chain(&error)),
+        other => Miss::Unwell(chain(&other)),
+    })?;
+    let document = loaded
+        .document()
+        .map_err(|error| Miss::Unwell(chain(&error)))?;
+    let routes = document["routes"].as_array().map_or(0, Vec::len);
+    if routes == 0 {
+        let cause = "no route is loaded: `sutazai gateway apply` loads them";
+        return Err(Miss::Unwell(cause.to_owned()));
     }
+    let url = format!("{}{PATH}", proxy.trim_end_matches('/'));
+    let begun = Instant::now();
+    let answer = admin.ask(&url, Deadline::after(admin::PATIENCE)).await;
+    let status = answer.map_err(|error| Miss::Unwell(format!("{url}: {}", chain(&error))))?;
+    if status != StatusCode::OK {
+        return Err(Miss::Unwell(format!("{url} answers {status}")));
+    }
+    let took = begun.elapsed().as_millis();
+    Ok(format!(
+        "{routes} routes are loaded, and {url} answered {status} after {took} ms"
+    ))
 }
 
 /// Why no route answers.

@@ -55,9 +55,33 @@ pub struct Description {
     /// The servers besides Postgres, which a platform in one process does without.
     #[serde(default)]
     pub servers: Option<Servers>,
+    /// The gateway in front of it, where there is one.
+    #[serde(default)]
+    pub gateway: Option<Gateway>,
     /// The processes under supervision, by name.
     #[serde(default)]
     pub processes: BTreeMap<String, Process>,
+}
+
+/// The Kong in front of a platform.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Gateway {
+    /// Base URL for clients.
+    pub proxy: String,
+    /// Base URL of its admin API.
+    pub admin: String,
+    /// Its container, where it is one.
+    #[serde(default)]
+    pub container: Option<Container>,
+}
+
+/// A container that a Docker engine runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The program that speaks with the engine.
+    pub docker: PathBuf,
+    /// Name of the container.
+    pub name: String,
 }
 
 /// The servers of a platform of many processes, on 127.0.0.1.
@@ -163,6 +187,7 @@ impl Description {
             jwks_file: secrets.jwks.clone(),
             replicas: BTreeMap::new(),
             servers: None,
+            gateway: None,
             processes: BTreeMap::new(),
         }
     }

@@ -64,6 +64,10 @@ fn rows(description: &Description) -> Vec<(&'static str, String, String)> {
             ),
         ),
     ];
+    if let Some(gateway) = &description.gateway {
+        let admin = format!("admin API {}", gateway.admin);
+        rows.push(("Gateway (Kong)", gateway.proxy.clone(), admin));
+    }
     if let Some(servers) = &description.servers {
         let login = format!(
             "user {}, password in {}",

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Error;
+use super::{Error, gateway};
 use crate::{
     args::DownArgs,
     screen::Screen,
@@ -81,6 +81,9 @@ pub(super) async fn clear(folder: &Path) -> usize {
         while left.iter().any(Process::is_alive) && Instant::now() < give_up {
             tokio::time::sleep(PACE).await;
         }
+    }
+    if let Some(container) = description.gateway.and_then(|gateway| gateway.container) {
+        gateway::container::remove(&container).await;
     }
     let _ = std::fs::remove_file(file);
     count

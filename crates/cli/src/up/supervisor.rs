@@ -192,6 +192,10 @@ impl Platform {
         if let Some(gateway) = self.gateway.take() {
             gateway.stop().await;
         }
+        let gateway = self.board.description().gateway;
+        if let Some(container) = gateway.and_then(|gateway| gateway.container) {
+            gateway::container::remove(&container).await;
+        }
         for group in STOPS {
             let members = self
                 .services
@@ -250,6 +254,10 @@ async fn start_services(
     }
     step.done(&format!("{} processes take work", fresh.len()));
     let gateway = start_gateway(folder, ports, servers, screen).await;
+    let gateway = gateway.map(|gateway::Started { fresh, gateway }| {
+        description.gateway = Some(gateway);
+        fresh
+    });
     Ok(Started {
         board: Board::new(description, folder.path(UP)),
         registry,
@@ -259,17 +267,19 @@ async fn start_services(
     })
 }
 
-/// Starts the gateway where its program is. It stands in front of the platform and is no part of it:
-/// without one, clients use the doors themselves.
+/// Starts the gateway where its program is, or a Docker engine. It stands in front of the platform
+/// and is no part of it: without one, clients use the doors themselves.
 async fn start_gateway(
     folder: &Folder,
     ports: &Ports,
     servers: &Servers,
     screen: &Screen,
-) -> Option<Fresh<&'static str>> {
+) -> Option<gateway::Started> {
     let doors = "clients use the doors of the services themselves";
-    let Some(programs) = gateway::Programs::find() else {
-        screen.note(&format!("not run: no kong is on the PATH, so {doors}"));
+    let Some(way) = gateway::Way::find().await else {
+        screen.note(&format!(
+            "not run: no kong is on the PATH and no Docker engine answers, so {doors}"
+        ));
         return None;
     };
     let site = gateway::Site {
@@ -278,10 +288,10 @@ async fn start_gateway(
         ports,
         dns: servers.dns,
     };
-    match site.start(&programs).await {
-        Ok(gateway) => {
-            screen.note(&format!("kong listens at http://127.0.0.1:{}", ports.kong));
-            Some(gateway)
+    match site.start(&way, screen).await {
+        Ok(started) => {
+            screen.note(&format!("kong listens at {}", started.gateway.proxy));
+            Some(started)
         }
         Err(error) => {
             screen.note(&format!("{}; {doors}", chain(&error)));
