@@ -9,7 +9,8 @@ ui_config {
   enabled = true
 }
 
-# Without a token nothing is seen and nothing registered; README.md says how tokens are made.
+# Without a token nothing is registered, and nothing seen unless whoever has none is given the policy `ui`;
+# README.md says how tokens are made.
 acl {
   enabled                  = true
   default_policy           = "deny"

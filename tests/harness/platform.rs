@@ -196,6 +196,13 @@ impl Platform {
         request.send().await?.error_for_status()?.json().await
     }
 
+    /// Returns somebody's token for Consul.
+    pub fn consul_token(&self, name: &str) -> String {
+        let doctors = self.servers().consul_token_file;
+        let token = std::fs::read_to_string(doctors.with_file_name(format!("consul-{name}")));
+        token.expect("the token").trim().to_owned()
+    }
+
     /// Returns what Consul says about the passing instances of a service; none when it is away.
     pub async fn passing(&self, service: &str) -> Option<Vec<Value>> {
         let consul = Client::new(&self.servers().consul, None);

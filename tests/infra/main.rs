@@ -13,6 +13,7 @@ mod own_ollama;
 mod pages;
 mod platform;
 mod replicas;
+mod rights;
 mod selfcheck;
 mod stop;
 mod up;

@@ -8,10 +8,11 @@ use system_tests::{Answer, Client};
 
 use crate::platform::{Platform, shared, within};
 
-/// Sends a request to Consul as an operator does: plain HTTP, nothing of ours.
+/// Sends a request to Consul as whoever enters nodes does: plain HTTP, nothing of ours.
 async fn put(platform: &Platform, path: &str, body: Value) {
     let consul = Client::new(&platform.servers().consul, None);
     let request = consul.request(Method::PUT, path).json(&body);
+    let request = request.header("X-Consul-Token", platform.consul_token("node"));
     let answer = consul.send(request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
 }

@@ -140,6 +140,10 @@ async fn up_prints_where_everything_is_and_down_leaves_nothing() {
         .get("/api/v1/chat/conversations")
         .await;
     assert!(!conversations.items().is_empty(), "{}", conversations.text);
+    // What the killed platform had entered in Consul is not taken for a part of this one.
+    let doctor = tokio::task::block_in_place(|| up.run(&["doctor"]));
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.success(), "{said}");
 
     let down = tokio::task::block_in_place(|| up.run(&["down"]));
     assert!(down.status.success());

@@ -72,7 +72,12 @@ impl Noop {
         let platform = stage.platform().await?;
         let unusable = |error: &dyn std::error::Error| Failure::wrong(error.to_string());
         let breakers = Breakers::default();
-        let consul = ConsulRegistry::new(Settings::new(platform.servers()?.consul), &breakers);
+        let token = platform.consul_token(ServiceName::AutomationAgent.as_str())?;
+        let settings = Settings {
+            token: Some(token.into()),
+            ..Settings::new(platform.servers()?.consul)
+        };
+        let consul = ConsulRegistry::new(settings, &breakers);
         let registry: Arc<dyn Registry> = Arc::new(consul.map_err(|error| unusable(&error))?);
         let identity = |service| {
             let key = platform.file_of(service, "SERVICE_KEY_FILE")?;

@@ -182,7 +182,7 @@ pub struct MigrateArgs {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "The folder of secrets holds the tokens: consul-management, which Consul was started with, consul-ui \
-        for its pages, and one for each service; `sutazai env init` makes them. It may run again at any time.\n\n\
+        for its pages, consul-node and consul-operator for people, and one for each service; `sutazai env init` makes them. It may run again at any time.\n\n\
         Examples:\n  \
         sutazai enroll --address http://consul:8500 --secrets secrets\n  \
         sutazai enroll --json | jq .token_made"

@@ -26,7 +26,7 @@ use self::{
     part::Parts,
     trace::Trace,
 };
-use crate::{args::DoctorArgs, configuration::SERVICES, screen::Screen, site::Description};
+use crate::{args::DoctorArgs, configuration::SERVICES, enroll, screen::Screen, site::Description};
 
 pub use report::{Report, Row, State};
 
@@ -55,6 +55,9 @@ pub enum Error {
     /// There is no client for the registry.
     #[error("can not use the registry")]
     Registry(#[from] StartError),
+    /// Its token can not be read.
+    #[error(transparent)]
+    Token(#[from] enroll::Error),
 }
 
 /// Probes the running platform and prints what was seen; success only when no part is broken, and none
@@ -99,8 +102,7 @@ pub async fn examine(description: &Description, kong: &Kong) -> Result<Report, E
     let mut report = Report::default();
     let parts = Parts::of(description);
     let servers = description.servers.as_ref();
-    let consul = servers.map(|servers| Consul::new(&servers.consul));
-    let consul = consul.transpose()?;
+    let consul = servers.map(Consul::new).transpose()?;
     let fleet = Fleet::look(
         Operator::new(description)?,
         roster(consul.as_ref(), description).await,

@@ -14,7 +14,6 @@ use sutazai_auth::{
 };
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_runtime::config::Setting;
-use uuid::Uuid;
 
 use crate::{
     args::{EnvAction, EnvArgs},
@@ -153,10 +152,7 @@ pub fn init(dir: &Path) -> Result<bool, Error> {
         let path = database_password_file(&secrets, role);
         secret_file::ensure::<Error>(&path, || Ok(secret_file::random()))?;
     }
-    for name in enroll::tokens() {
-        let path = enroll::token_file(&secrets, name);
-        secret_file::ensure::<Error>(&path, || Ok(Uuid::new_v4().to_string()))?;
-    }
+    enroll::make_tokens(&secrets)?;
     let mut text = example();
     for (name, id) in owner() {
         text = text.replace(&format!("#{name}=1000\n"), &format!("{name}={id}\n"));

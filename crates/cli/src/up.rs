@@ -20,10 +20,10 @@ mod supervisor;
 
 use std::{io, path::PathBuf};
 
-use sutazai_mesh::registry::consul;
+use sutazai_mesh::registry::{RegistryError, consul};
 use sutazai_proto::status::chain;
 
-use crate::{gateway::Error as GatewayError, site};
+use crate::{enroll, gateway::Error as GatewayError, site};
 
 pub use down::command as down;
 pub use launch::command as up;
@@ -99,6 +99,12 @@ pub enum Error {
     /// The registry can not be asked.
     #[error("can not ask the registry")]
     Registry(#[source] consul::StartError),
+    /// What a killed platform left in the registry is still there.
+    #[error("can not take out of the registry what a killed platform left")]
+    Sweep(#[source] RegistryError),
+    /// A token of the registry can not be read.
+    #[error(transparent)]
+    Rights(#[from] enroll::Error),
     /// The supervisor can not be started or read.
     #[error("can not run the supervisor")]
     Supervisor(#[source] io::Error),

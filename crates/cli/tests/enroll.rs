@@ -96,7 +96,10 @@ async fn sec_12_each_token_enters_its_own_service_and_a_second_run_changes_nothi
             "agent-orchestrator",
             "ollama-proxy",
             "automation-agent",
-            "ui"
+            "cli",
+            "ui",
+            "node",
+            "operator"
         ]
     );
     let all_new = first.iter().all(|(_, policy, token)| *policy && *token);

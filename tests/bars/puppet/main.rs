@@ -80,7 +80,14 @@ fn links(folder: &Path, name: &str) -> Result<Links, Box<dyn Error>> {
     let at = Description::read(folder)?;
     let servers = at.servers.ok_or("a platform without servers")?;
     let breakers = Breakers::new();
-    let registry = ConsulRegistry::new(consul::Settings::new(servers.consul), &breakers)?;
+    let token = servers
+        .consul_token_file
+        .with_file_name(format!("consul-{NAME}"));
+    let settings = consul::Settings {
+        token: Some(fs::read_to_string(token)?.trim().to_owned().into()),
+        ..consul::Settings::new(servers.consul)
+    };
+    let registry = ConsulRegistry::new(settings, &breakers)?;
     // A watch is empty until its first answer, so it begins before the first call.
     let _ = registry.watch(ServiceName::TaskCoordinator);
     let password = fs::read_to_string(servers.rabbitmq_password_file)?;

@@ -1,6 +1,6 @@
 //! Secrets and files that are mounted: declared, made by `sutazai env init`, and given to whoever reads them.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, fs, sync::LazyLock};
 
 use serde_json::Value;
 use sutazai_cli::environment;
@@ -23,6 +23,7 @@ pub(super) fn faults(compose: &Compose<'_>) -> Vec<String> {
     [
         secrets(compose),
         grants(compose),
+        enrolled(compose),
         configs(compose),
         volumes(compose),
     ]
@@ -67,6 +68,19 @@ fn grants(compose: &Compose<'_>) -> Vec<String> {
             .map(|secret| format!("nobody is given {secret}")),
     );
     faults
+}
+
+/// Whoever gives rights is given the token of everybody who has some.
+fn enrolled(compose: &Compose<'_>) -> Vec<String> {
+    let given: BTreeSet<&str> = texts(&compose.root["services"]["enroll"]["secrets"]).collect();
+    let made = fs::read_dir(MADE.path().join("secrets")).expect("the secret files");
+    let made = made.flatten().map(|file| file.file_name());
+    let tokens = made.map(|name| name.to_string_lossy().into_owned());
+    let missing =
+        tokens.filter(|name| name.starts_with("consul-") && !given.contains(name.as_str()));
+    missing
+        .map(|name| format!("enroll reads {name}, which it is not given"))
+        .collect()
 }
 
 /// Lists the secrets whose paths stand in a text.

@@ -38,6 +38,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("migrate: { condition: service_completed_successfully }", "migrate: { condition: service_healthy }", "waits for migrate"),
     ("../secrets/admin-password", "../secrets/password", "makes no"),
     ("secrets: [jwks, consul-automation-agent, ", "secrets: [jwks, ", "reads consul-automation-agent"),
+    ("      - consul-operator\n", "", "enroll reads consul-operator"),
     ("secrets: [redis-password]", "secrets: [redis-password, jwks]", "redis is given jwks and does not read it"),
     ("source: kong-process", "source: kong-conf", "kong-conf"),
     ("consul:/consul/data", "/var/consul:/consul/data", "has the volume"),

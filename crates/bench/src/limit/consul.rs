@@ -1,7 +1,7 @@
 //! Consul by raw requests: entries, and blocking queries with nothing around them.
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -20,17 +20,23 @@ const WAIT: &str = "55s";
 pub(crate) struct Consul {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
+    token: HeaderValue,
 }
 
 impl Consul {
-    /// Takes the base URL of its API.
-    pub(crate) fn new(base: &str) -> Self {
+    /// Takes the base URL of its API, and the token of whoever asks.
+    pub(crate) fn new(base: &str, token: &str) -> Result<Self, Failure> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Self {
+        let token = HeaderValue::from_str(token);
+        let unusable = |error| Failure::wrong(format!("Consul's token: {error}"));
+        let mut token = token.map_err(unusable)?;
+        token.set_sensitive(true);
+        Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             base: base.trim_end_matches('/').to_owned(),
-        }
+            token,
+        })
     }
 
     /// Enters an instance that has no check, and so passes at once.
@@ -76,6 +82,7 @@ impl Consul {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
+            .header("x-consul-token", &self.token)
             .body(Full::from(body))
             .map_err(|error| failed(&error))?;
         let answer = self.client.request(request).await;

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const SERVICE: &str = "bench";
+/// Who may enter any service.
+const OPERATOR: &str = "operator";
 /// Stays, so that the list is never empty: an empty one is doubted first.
 const FIRST: &str = "bench-1";
 const SECOND: &str = "bench-2";
@@ -60,10 +62,15 @@ impl Row for F1 {
     }
 
     async fn prepare(&mut self, stage: &Stage) -> Result<(), Failure> {
-        let base = stage.platform().await?.servers()?.consul;
-        let consul = Consul::new(&base);
+        let platform = stage.platform().await?;
+        let (base, token) = (platform.servers()?.consul, platform.consul_token(OPERATOR)?);
+        let consul = Consul::new(&base, &token)?;
         consul.enter(SERVICE, FIRST).await?;
-        let registry = ConsulRegistry::new(Settings::new(base), &Breakers::default());
+        let settings = Settings {
+            token: Some(token.into()),
+            ..Settings::new(base)
+        };
+        let registry = ConsulRegistry::new(settings, &Breakers::default());
         let registry = registry.map_err(|error| Failure::wrong(error.to_string()))?;
         self.0 = Some(Prepared {
             limit: consul.follow(SERVICE),

@@ -29,7 +29,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("LOG_FORMAT", "json"),
 ];
 /// Settings of a service that another instance of it needs too.
-const COPIED: [&str; 19] = [
+const COPIED: [&str; 20] = [
     "SUTAZAI_PROFILE",
     "DRAIN_GRACE_SECONDS",
     "SERVICE_KEY_FILE",
@@ -45,6 +45,7 @@ const COPIED: [&str; 19] = [
     "OLLAMA_URLS",
     "CONSUL_HTTP_ADDR",
     "CONSUL_HTTP_TOKEN",
+    "CONSUL_HTTP_TOKEN_FILE",
     "AMQP_URL",
     "AMQP_URL_FILE",
     "REDIS_URL",
@@ -159,6 +160,17 @@ impl Platform {
             "postgres://postgres:{}@127.0.0.1:{port}/sutazai",
             password.trim()
         ))
+    }
+
+    /// Returns somebody's token for Consul.
+    ///
+    /// # Errors
+    /// It can not be read.
+    pub fn consul_token(&self, name: &str) -> Result<String, Failure> {
+        let doctors = self.servers()?.consul_token_file;
+        let file = doctors.with_file_name(format!("consul-{name}"));
+        let token = fs::read_to_string(file).map_err(Failure::doing("read Consul's token"))?;
+        Ok(token.trim().to_owned())
     }
 
     /// Returns the administrator's API key.

@@ -6,14 +6,15 @@ use sutazai_mesh::{
     catalog::ServiceName,
     registry::{
         Instance, InstanceId, Registry, RegistryError,
-        consul::{ConsulRegistry, Settings, StartError},
+        consul::{ConsulRegistry, Settings},
     },
 };
 use sutazai_proto::status::chain;
 use sutazai_resilience::Breakers;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::configuration::SERVICES;
+use super::Error;
+use crate::{configuration::SERVICES, enroll, site::description::Servers};
 
 /// Longest time for Consul to list who is entered.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -28,8 +29,12 @@ pub(super) struct Consul {
 }
 
 impl Consul {
-    pub(super) fn new(address: &str) -> Result<Self, StartError> {
-        let registry = ConsulRegistry::new(Settings::new(address), &Breakers::new())?;
+    pub(super) fn new(servers: &Servers) -> Result<Self, Error> {
+        let settings = Settings {
+            token: Some(enroll::token(&servers.consul_token_file)?),
+            ..Settings::new(&servers.consul)
+        };
+        let registry = ConsulRegistry::new(settings, &Breakers::new())?;
         Ok(Self { registry })
     }
 

@@ -13,6 +13,8 @@ use sutazai_resilience::{
 
 /// Longest time for one exchange.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What Consul takes for the token of whoever has none.
+const ANONYMOUS: &str = "00000000-0000-0000-0000-000000000002";
 /// Header with the token of whoever asks.
 const TOKEN: &str = "X-Consul-Token";
 
@@ -83,6 +85,23 @@ impl Consul {
             policy: self.policy(name, rules).await?,
             token: self.token(name, token).await?,
         })
+    }
+
+    /// Gives the policy, and no other, to whoever has no token.
+    pub(super) async fn give_to_all(&self, name: &str) -> Result<(), Error> {
+        let path = format!("/v1/acl/token/{ANONYMOUS}");
+        let known = self.exchange(Method::GET, &path, &self.management, None);
+        let known = known.await?.document()?;
+        let policies = known["Policies"].as_array().map_or(&[][..], Vec::as_slice);
+        if matches!(policies, [only] if only["Name"] == name) {
+            return Ok(());
+        }
+        let wanted = json!({
+            "Description": "whoever has no token",
+            "Policies": [{"Name": name}],
+        });
+        let made = self.exchange(Method::PUT, &path, &self.management, Some(&wanted));
+        made.await?.document().map(drop)
     }
 
     async fn policy(&self, name: &str, rules: &str) -> Result<bool, Error> {

@@ -89,6 +89,9 @@ pub struct Container {
 pub struct Servers {
     /// Base URL of Consul's API; its pages are at `/ui`.
     pub consul: String,
+    /// File with the token that commands such as the doctor have there; beside it those of all others.
+    #[serde(default)]
+    pub consul_token_file: PathBuf,
     /// Port of RabbitMQ.
     pub amqp_port: u16,
     /// Base URL of RabbitMQ's management API and pages.

@@ -79,7 +79,13 @@ fn rows(description: &Description) -> Vec<(&'static str, String, String)> {
             (
                 "Consul's pages",
                 format!("{}/ui", servers.consul),
-                String::new(),
+                format!(
+                    "to look at without a token; tokens in {}",
+                    servers
+                        .consul_token_file
+                        .with_file_name("consul-*")
+                        .display()
+                ),
             ),
             ("RabbitMQ's pages", servers.rabbitmq.clone(), login.clone()),
             (

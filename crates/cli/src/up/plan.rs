@@ -16,7 +16,8 @@ use sutazai_servers::{
     redis::{self, Redis},
 };
 
-use super::Error;
+use super::{Error, registry::Guarded};
+use crate::enroll;
 
 /// How to start a process, and to start it again after its end: on the same ports and data.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub(super) enum Plan {
     Postgres(postgres::Options),
     Redis(redis::Options),
     RabbitMq(rabbitmq::Options),
-    Consul(consul::Options),
+    Consul(Guarded),
     Ollama(ollama::Options),
     Service(process::Options),
 }
@@ -44,6 +45,9 @@ pub enum StartError {
     /// Consul.
     #[error(transparent)]
     Consul(#[from] consul::StartError),
+    /// Consul runs, and does not know who may do what.
+    #[error(transparent)]
+    Rights(#[from] enroll::Error),
     /// Ollama.
     #[error(transparent)]
     Ollama(#[from] ollama::StartError),
@@ -116,7 +120,7 @@ impl Plan {
             Self::Postgres(options) => Running::Postgres(Box::new(Postgres::start(options).await?)),
             Self::Redis(options) => Running::Redis(Box::new(Redis::start(options).await?)),
             Self::RabbitMq(options) => Running::RabbitMq(Box::new(RabbitMq::start(options).await?)),
-            Self::Consul(options) => Running::Consul(Box::new(Consul::start(options).await?)),
+            Self::Consul(guarded) => Running::Consul(Box::new(guarded.start().await?)),
             Self::Ollama(options) => Running::Ollama(Box::new(Ollama::start(options).await?)),
             Self::Service(options) => Running::Service(Process::start(&options).await?),
         })

@@ -4,13 +4,17 @@ use std::path::PathBuf;
 
 use sutazai_servers::{consul, rabbitmq, redis};
 
+use secrecy::ExposeSecret;
+use sutazai_mesh::catalog::ServiceName;
+
 use super::{
     Error, POSTGRES,
     plan::{self, Fresh, Plan},
     ports::Ports,
+    registry::Guarded,
 };
 use crate::{
-    secret_file,
+    enroll, secret_file,
     site::{self, database, description, folder::Folder},
 };
 
@@ -21,6 +25,7 @@ const RABBITMQ_USER: &str = "sutazai";
 pub(super) struct Servers {
     pub(super) plans: [(&'static str, Plan); 4],
     pub(super) description: description::Servers,
+    pub(super) registry: Guarded,
     /// Port of Consul's DNS.
     pub(super) dns: u16,
     /// File with the URL of the broker.
@@ -54,6 +59,18 @@ impl Servers {
             serf_lan: local,
             serf_wan: wide,
         };
+        let secrets = folder.path("secrets");
+        enroll::make_tokens(&secrets).map_err(site::Error::Secrets)?;
+        let management = enroll::token(&enroll::token_file(&secrets, enroll::MANAGEMENT))?;
+        let registry = Guarded {
+            options: consul::Options {
+                data: folder.path("consul"),
+                ports: Some(consul_ports),
+                durable: true,
+                management_token: Some(management.expose_secret().to_owned()),
+            },
+            secrets: secrets.clone(),
+        };
         let plans = [
             (
                 POSTGRES,
@@ -84,22 +101,13 @@ impl Servers {
                     )
                 }),
             ),
-            (
-                "consul",
-                Plan::Consul(consul::Options {
-                    data: folder.path("consul"),
-                    ports: Some(consul_ports),
-                    // Whoever is there registers again, so nothing has to be kept.
-                    durable: false,
-                    // On loopback, where its pages are to be looked at.
-                    management_token: None,
-                }),
-            ),
+            ("consul", Plan::Consul(registry.clone())),
         ];
         Ok(Self {
             plans,
             description: description::Servers {
                 consul: format!("http://127.0.0.1:{}", ports.consul),
+                consul_token_file: enroll::token_file(&secrets, ServiceName::Cli.as_str()),
                 amqp_port: amqp,
                 rabbitmq: format!("http://127.0.0.1:{}", ports.management),
                 rabbitmq_user: RABBITMQ_USER.to_owned(),
@@ -108,6 +116,7 @@ impl Servers {
                 redis_password_file,
                 logs: folder.path(super::LOGS),
             },
+            registry,
             dns,
             amqp_url_file,
             redis_url_file,

@@ -8,6 +8,7 @@ use sutazai_servers::process;
 use super::{Error, plan::Plan, ports::Ports, servers::Servers};
 use crate::{
     configuration::SERVICES,
+    enroll,
     site::{self, Settings},
 };
 
@@ -64,10 +65,12 @@ impl Services<'_> {
     fn environment(&self, service: ServiceName, replica: u16) -> Vec<(&'static str, String)> {
         let mut environment = self.settings.of(service, self.ports.of(service, replica));
         let text = |file: &PathBuf| file.display().to_string();
+        let token = enroll::token_file(&self.servers.registry.secrets, service.as_str());
         environment.extend([
             ("CONSUL_HTTP_ADDR", self.servers.description.consul.clone()),
             // An empty value is none: what the caller's own environment says does not count.
             ("CONSUL_HTTP_TOKEN", String::new()),
+            ("CONSUL_HTTP_TOKEN_FILE", text(&token)),
             ("AMQP_URL", String::new()),
             ("RABBITMQ_URL", String::new()),
             ("AMQP_URL_FILE", text(&self.servers.amqp_url_file)),

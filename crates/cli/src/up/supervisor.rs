@@ -23,7 +23,6 @@ use super::{
     nodes::Nodes,
     plan::{Fresh, Running, start_all, stop_all},
     ports::Ports,
-    registry,
     servers::Servers,
     services::{Instance, Services},
 };
@@ -236,7 +235,9 @@ async fn start_services(
     // Of several instances, the first is the door that people and scripts are told of.
     description.api = ports.door(ServiceName::Backend);
     description.models = ports.door(ServiceName::OllamaProxy);
-    let registry = registry::open(&servers.description.consul)?;
+    let address = &servers.description.consul;
+    servers.registry.sweep(address).await?;
+    let registry = servers.registry.open(address)?;
     let services = Services {
         settings: Settings {
             secrets: &secrets,

@@ -120,6 +120,14 @@ impl ConsulRegistry {
             .collect())
     }
 
+    /// Takes out an instance whose process is gone.
+    ///
+    /// # Errors
+    /// Consul does not answer, or refuses: the token has to allow it.
+    pub async fn take_out(&self, id: &InstanceId) -> Result<(), RegistryError> {
+        self.client.deregister(id.as_str()).await
+    }
+
     /// Returns the shared watch of a service, beginning it at first use.
     fn follow<K, T>(&self, feeds: &mut HashMap<K, Feed<T>>, key: K, service: &str) -> Watch<T>
     where

@@ -46,6 +46,9 @@ const BREAKER: breaker::Settings = breaker::Settings {
     },
 };
 
+/// What a Consul says that starts and has not read its tokens yet: nobody is refused for good.
+const STARTING: &str = "ACL system must be bootstrapped";
+
 /// Speaks with one agent of Consul.
 pub(super) struct Client {
     consul: ConsulClient,
@@ -218,9 +221,17 @@ fn http_client() -> Result<reqwest::Client, StartError> {
         .map_err(StartError::Client)
 }
 
-/// An answer below 500 is one: Consul works, and refuses.
 fn is_consuls_fault(error: &ClientError) -> bool {
-    !matches!(error, ClientError::APIError { code, .. } if *code < 500)
+    !refuses(error)
+}
+
+/// An answer below 500 is one: Consul works, and refuses.
+fn refuses(error: &ClientError) -> bool {
+    let ClientError::APIError { code, message } = error else {
+        return false;
+    };
+    let starts = message.as_ref().is_some_and(|text| text.contains(STARTING));
+    *code < 500 && !starts
 }
 
 fn outcome<T>(result: &Result<T, CallError<ClientError>>) -> &'static str {
@@ -228,24 +239,22 @@ fn outcome<T>(result: &Result<T, CallError<ClientError>>) -> &'static str {
         Ok(_) => "ok",
         Err(CallError::Open(_)) => "breaker_open",
         Err(CallError::Timeout(_)) => TIMEOUT,
-        Err(CallError::Inner(ClientError::APIError { code: 400..500, .. })) => "refused",
+        Err(CallError::Inner(error)) if refuses(error) => "refused",
         Err(CallError::Inner(ClientError::APIError { .. })) => "server_error",
         Err(CallError::Inner(_)) => FAILED,
     }
 }
 
 fn judged(error: CallError<ClientError>) -> RegistryError {
+    let refused = matches!(&error, CallError::Inner(error) if refuses(error));
     match error {
-        CallError::Inner(ClientError::APIError { code, message }) if code < 500 => {
-            let message = message.unwrap_or_default();
-            RegistryError::Refused {
-                kind: KIND,
-                rule: format!("status {code}: {}", message.trim()),
-            }
-        }
         CallError::Inner(ClientError::APIError { code, message }) => {
-            let message = message.unwrap_or_default();
-            unavailable(format!("status {code}: {}", message.trim()))
+            let rule = format!("status {code}: {}", message.unwrap_or_default().trim());
+            if refused {
+                RegistryError::Refused { kind: KIND, rule }
+            } else {
+                unavailable(rule)
+            }
         }
         other => unavailable(other),
     }
@@ -255,5 +264,40 @@ fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> RegistryError
     RegistryError::Unavailable {
         kind: KIND,
         source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(code: u16, message: &str) -> CallError<ClientError> {
+        let message = Some(message.to_owned());
+        CallError::Inner(ClientError::APIError { code, message })
+    }
+
+    #[test]
+    fn a_consul_that_starts_refuses_nobody_for_good() {
+        let starts = answer(
+            403,
+            "ACL system must be bootstrapped before making any requests that require authorization",
+        );
+        assert_eq!(outcome::<()>(&Err(starts)), "server_error");
+        let starts = judged(answer(403, STARTING));
+        assert!(
+            matches!(starts, RegistryError::Unavailable { .. }),
+            "{starts:?}"
+        );
+        for (code, message) in [
+            (403, "Permission denied"),
+            (403, "ACL not found"),
+            (400, ""),
+        ] {
+            let refused = judged(answer(code, message));
+            assert!(
+                matches!(refused, RegistryError::Refused { .. }),
+                "{refused:?}"
+            );
+        }
     }
 }
