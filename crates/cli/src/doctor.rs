@@ -16,7 +16,7 @@ mod traffic;
 use std::{io, path::PathBuf, process::ExitCode};
 
 use sutazai_auth::keys::KeyError;
-use sutazai_mesh::{catalog::ServiceName, registry::consul::StartError};
+use sutazai_mesh::{catalog::ServiceName, registry::consul::InvalidSettings};
 
 use self::{
     consul::Consul,
@@ -54,7 +54,7 @@ pub enum Error {
     Key(#[from] KeyError),
     /// There is no client for the registry.
     #[error("can not use the registry")]
-    Registry(#[from] StartError),
+    Registry(#[from] InvalidSettings),
     /// Its token can not be read.
     #[error(transparent)]
     Token(#[from] enroll::Error),

@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// The registry can not be asked.
     #[error("can not ask the registry")]
-    Registry(#[source] consul::StartError),
+    Registry(#[source] consul::InvalidSettings),
     /// What a killed platform left in the registry is still there.
     #[error("can not take out of the registry what a killed platform left")]
     Sweep(#[source] RegistryError),

@@ -1,6 +1,7 @@
 //! The named clients for foreign HTTP servers; nothing else in the platform makes one.
 
 mod nodes;
+pub(crate) mod wire;
 
 use std::{sync::Arc, time::Duration};
 

@@ -100,7 +100,7 @@ impl Probe for NodeProbe {
 
 /// Asks every node once, without the service; one that answers is enough.
 pub(crate) async fn look(config: FleetConfig) -> Result<String, String> {
-    let client = NodeClient::new(config.limits.connect).map_err(|error| chain(&error))?;
+    let client = NodeClient::new(config.limits.connect);
     let fleet = Fleet::new(config, Client::new(client), &Breakers::new());
     fleet.refresh(Duration::ZERO).await;
     let seen = NodeProbe(Arc::new(fleet)).check().await;

@@ -40,9 +40,6 @@ pub enum BuildError {
     /// The database of API keys can not be used.
     #[error("the API keys can not be read")]
     Database(#[from] DatabaseError),
-    /// The client for the nodes can not be made.
-    #[error("no HTTP client can be made")]
-    Client(#[from] rustls::Error),
     /// A socket can not be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -61,7 +58,7 @@ impl Config {
             &self.jwks_file,
         )?;
         let breakers = parts.breakers.clone();
-        let client = Client::new(NodeClient::new(self.fleet.limits.connect)?);
+        let client = Client::new(NodeClient::new(self.fleet.limits.connect));
         let fleet = Arc::new(Fleet::new(self.fleet, client, &breakers));
         fleet.refresh(std::time::Duration::ZERO).await;
 

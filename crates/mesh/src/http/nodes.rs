@@ -6,20 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::ClientConfig;
+use hyper_util::client::legacy;
 use sutazai_telemetry::propagate;
-use tower::{BoxError, ServiceBuilder, util::BoxCloneSyncService};
 use tracing::Instrument;
 
-use super::{Counted, IDLE_TIMEOUT, TCP_KEEPALIVE, Target, USER_AGENT, outcome, span};
+use super::{Counted, Target, USER_AGENT, outcome, span, wire};
 
 /// How many idle connections to one node are kept: as many as it may have slots.
 const IDLE_PER_NODE: usize = 1024;
@@ -35,7 +29,7 @@ pub type AnswerBody = Incoming;
 /// total time: answers are streams, and only their reader knows how long silence is.
 #[derive(Clone, Debug)]
 pub struct NodeClient {
-    client: Client<BoxCloneSyncService<Uri, Wire, BoxError>, Full<Bytes>>,
+    client: wire::Client,
     counted: Arc<Counted>,
 }
 
@@ -44,14 +38,11 @@ pub struct NodeClient {
 pub enum NodeFailure {
     /// The head of an answer did not come.
     #[error(transparent)]
-    Request(#[from] hyper_util::client::legacy::Error),
+    Request(#[from] legacy::Error),
     /// The body broke off.
     #[error(transparent)]
     Body(#[from] hyper::Error),
 }
-
-/// A connection, with TLS or without.
-type Wire = hyper_rustls::MaybeHttpsStream<hyper_util::rt::TokioIo<tokio::net::TcpStream>>;
 
 impl NodeFailure {
     /// Tells whether there was no connection.
@@ -82,36 +73,11 @@ impl NodeFailure {
 
 impl NodeClient {
     /// Makes the client.
-    ///
-    /// # Errors
-    /// Fails when TLS can not be set up, for example without any root certificate.
-    pub fn new(connect_timeout: Duration) -> Result<Self, rustls::Error> {
-        // Fails only where the process has a provider already, and any provider will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let tls = ClientConfig::builder()
-            .try_with_platform_verifier()?
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        // Tokens are small and must leave at once.
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        let wire = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
-        // Around the handshake of TLS too.
-        let wire = ServiceBuilder::new().timeout(connect_timeout).service(wire);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_NODE)
-            .build(BoxCloneSyncService::new(wire));
-        Ok(Self {
-            client,
+    pub fn new(connect_timeout: Duration) -> Self {
+        Self {
+            client: wire::client(connect_timeout, IDLE_PER_NODE),
             counted: Arc::new(Counted::new("ollama")),
-        })
+        }
     }
 
     /// Sends a request and returns as soon as the head of the answer is there.

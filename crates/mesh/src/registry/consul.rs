@@ -21,6 +21,7 @@ mod endpoints;
 mod entry;
 mod keeper;
 mod settings;
+mod transport;
 mod watcher;
 
 pub use keeper::Registration;
@@ -39,17 +40,6 @@ use crate::catalog::ServiceName;
 const KIND: &str = "consul";
 /// Longest time that a start waits for its registration; it goes on in the background.
 const REGISTER_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Why there is no client for Consul.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No request can be made with these settings.
-    #[error(transparent)]
-    Settings(#[from] InvalidSettings),
-    /// The HTTP client can not be made.
-    #[error("no HTTP client can be made for Consul")]
-    Client(#[source] consulrs_reqwest::Error),
-}
 
 /// Enters instances into Consul and follows the services there.
 pub struct ConsulRegistry {
@@ -78,8 +68,8 @@ impl ConsulRegistry {
     /// Makes the client; nothing is asked of Consul yet, and it need not be there.
     ///
     /// # Errors
-    /// Fails when the settings make no sense or TLS can not be set up.
-    pub fn new(settings: Settings, breakers: &Breakers) -> Result<Self, StartError> {
+    /// Fails when no request can be made with the settings.
+    pub fn new(settings: Settings, breakers: &Breakers) -> Result<Self, InvalidSettings> {
         Ok(Self {
             client: Arc::new(Client::new(&settings, breakers)?),
             settings,

@@ -72,7 +72,7 @@ impl Setup {
     }
 
     pub(crate) async fn build(self) -> Arc<Fleet> {
-        let client = NodeClient::new(self.config.limits.connect).unwrap();
+        let client = NodeClient::new(self.config.limits.connect);
         let fleet = Arc::new(Fleet::new(self.config, Client::new(client), &self.breakers));
         fleet.refresh(Duration::ZERO).await;
         fleet

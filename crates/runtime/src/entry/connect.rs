@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
     #[error("no link to the registry")]
-    Registry(#[from] consul::StartError),
+    Registry(#[from] consul::InvalidSettings),
     #[error("no link to the broker")]
     Broker(#[from] InvalidUrl),
     #[error("no link to the cache")]

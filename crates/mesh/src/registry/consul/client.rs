@@ -3,13 +3,14 @@
 use std::{error::Error, time::Duration};
 
 use consulrs::{
-    api::{self, ApiResponse, check, features::FeaturedEndpoint, service::requests},
-    client::{ConsulClient, ConsulClientSettings},
+    api::{EndpointMiddleware, check, features::FeaturedEndpoint, service::requests},
     error::ClientError,
 };
-use consulrs_reqwest as reqwest;
 use metrics::counter;
-use rustify::endpoint::Endpoint;
+use rustify::{
+    endpoint::{Endpoint, EndpointResult},
+    errors::ClientError as Failure,
+};
 use sutazai_resilience::{
     Breakers,
     backoff::Backoff,
@@ -20,20 +21,22 @@ use sutazai_telemetry::names;
 use tracing::{Instrument, info_span};
 
 use super::{
-    KIND, Settings, StartError,
+    InvalidSettings, KIND, Settings,
     endpoints::{AgentService, EnteredInstances, Entry, Leader, PassingInstances, Service},
+    transport::Transport,
 };
 use crate::registry::RegistryError;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Version of Consul's API; there is one.
+const VERSION: &str = "v1";
+/// Header that says how far the cluster was when it answered.
+const INDEX: &str = "x-consul-index";
 /// Longest time for a request that Consul answers at once.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long Consul may hold a request until something changes; it adds up to a sixteenth itself.
 const WAIT: Duration = Duration::from_secs(55);
 /// Longest time for a request that Consul holds.
 const WAIT_LIMIT: Duration = Duration::from_secs(65);
-/// How often the kernel asks on a quiet connection whether Consul is still there.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Outcomes of requests that Consul did not answer.
 const TIMEOUT: &str = "timeout";
 const FAILED: &str = "failed";
@@ -51,10 +54,16 @@ const STARTING: &str = "ACL system must be bootstrapped";
 
 /// Speaks with one agent of Consul.
 pub(super) struct Client {
-    consul: ConsulClient,
+    /// Reaches the instances too: whether they still answer.
+    pub(super) transport: Transport,
+    token: Option<String>,
     breaker: Breaker,
-    /// For the instances themselves: whether they still answer.
-    pub(super) http: reqwest::Client,
+}
+
+/// What Consul says, and when it was true.
+struct Answer<T> {
+    index: u64,
+    said: T,
 }
 
 /// The passing instances at one moment.
@@ -65,27 +74,11 @@ pub(super) struct Passing {
 }
 
 impl Client {
-    pub(super) fn new(settings: &Settings, breakers: &Breakers) -> Result<Self, StartError> {
-        let address = settings.base()?;
-        let token = settings.plain_token()?;
-        let http = http_client()?;
-        // Everything is said: what is left out, consulrs takes from CONSUL_* variables.
-        let said = ConsulClientSettings {
-            address: address.clone(),
-            ca_certs: Vec::new(),
-            client_cert: None,
-            client_key: None,
-            token,
-            verify: true,
-            version: 1,
-        };
+    pub(super) fn new(settings: &Settings, breakers: &Breakers) -> Result<Self, InvalidSettings> {
         Ok(Self {
-            consul: ConsulClient {
-                http: rustify::clients::reqwest::Client::new(&address, http.clone()),
-                settings: said,
-            },
+            transport: Transport::new(settings.base()?),
+            token: settings.plain_token()?,
             breaker: breakers.get_with("consul", BREAKER),
-            http,
         })
     }
 
@@ -103,11 +96,8 @@ impl Client {
         let limit = if beyond.is_some() { WAIT_LIMIT } else { LIMIT };
         let answer = self.ask("passing", limit, endpoint).await?;
         Ok(Passing {
-            index: answer
-                .index
-                .and_then(|text| text.parse().ok())
-                .unwrap_or_default(),
-            entries: answer.response,
+            index: answer.index,
+            entries: answer.said,
         })
     }
 
@@ -116,15 +106,14 @@ impl Client {
         let endpoint = EnteredInstances {
             service: service.to_owned(),
         };
-        Ok(self.ask("entered", LIMIT, endpoint).await?.response)
+        Ok(self.ask("entered", LIMIT, endpoint).await?.said)
     }
 
     /// Returns an entry of the agent, if it has it.
     pub(super) async fn entry(&self, id: &str) -> Result<Option<Service>, RegistryError> {
         let endpoint = AgentService { id: id.to_owned() };
-        let asked = api::exec_with_result(&self.consul, endpoint);
-        match self.call("entry", LIMIT, asked).await {
-            Ok(answer) => Ok(Some(answer.response)),
+        match self.call("entry", LIMIT, self.read(endpoint)).await {
+            Ok(answer) => Ok(Some(answer.said)),
             Err(CallError::Inner(ClientError::APIError { code: 404, .. })) => Ok(None),
             Err(error) => Err(judged(error)),
         }
@@ -134,8 +123,7 @@ impl Client {
         &self,
         request: requests::RegisterServiceRequest,
     ) -> Result<(), RegistryError> {
-        let asked = api::exec_with_empty(&self.consul, request);
-        let answer = self.call("register", LIMIT, asked).await;
+        let answer = self.call("register", LIMIT, self.exec(request)).await;
         answer.map(drop).map_err(judged)
     }
 
@@ -144,8 +132,7 @@ impl Client {
             id: id.to_owned(),
             ..requests::DeregisterServiceRequest::default()
         };
-        let asked = api::exec_with_empty(&self.consul, request);
-        match self.call("deregister", LIMIT, asked).await {
+        match self.call("deregister", LIMIT, self.exec(request)).await {
             // Gone already.
             Err(CallError::Inner(ClientError::APIError { code: 404, .. })) => Ok(()),
             answer => answer.map(drop).map_err(judged),
@@ -158,14 +145,13 @@ impl Client {
             check: check_id.to_owned(),
             ..check::requests::TtlCheckPassRequest::default()
         };
-        let asked = api::exec_with_empty(&self.consul, request);
-        let answer = self.call("alive", LIMIT, asked).await;
+        let answer = self.call("alive", LIMIT, self.exec(request)).await;
         answer.map(drop).map_err(judged)
     }
 
     /// Returns the address of the leader, empty while there is none.
     pub(super) async fn leader(&self) -> Result<String, RegistryError> {
-        Ok(self.ask("leader", LIMIT, Leader).await?.response)
+        Ok(self.ask("leader", LIMIT, Leader).await?.said)
     }
 
     async fn ask<E>(
@@ -173,12 +159,46 @@ impl Client {
         name: &'static str,
         limit: Duration,
         endpoint: E,
-    ) -> Result<ApiResponse<E::Response>, RegistryError>
+    ) -> Result<Answer<E::Response>, RegistryError>
     where
         E: Endpoint + FeaturedEndpoint,
     {
-        let asked = api::exec_with_result(&self.consul, endpoint);
-        self.call(name, limit, asked).await.map_err(judged)
+        let asked = self.call(name, limit, self.read(endpoint));
+        asked.await.map_err(judged)
+    }
+
+    /// Sends a request and reads what the answer says.
+    async fn read<E>(&self, endpoint: E) -> Result<Answer<E::Response>, ClientError>
+    where
+        E: Endpoint + FeaturedEndpoint,
+    {
+        let result = self.exec(endpoint).await?;
+        let index = result.response.headers().get(INDEX);
+        let index = index.and_then(|text| text.to_str().ok()?.parse().ok());
+        Ok(Answer {
+            index: index.unwrap_or_default(),
+            said: result.parse()?,
+        })
+    }
+
+    async fn exec<E>(&self, endpoint: E) -> Result<EndpointResult<E::Response>, ClientError>
+    where
+        E: Endpoint + FeaturedEndpoint,
+    {
+        let middleware = EndpointMiddleware {
+            features: endpoint.features(),
+            token: self.token.clone(),
+            version: VERSION.to_owned(),
+        };
+        let endpoint = endpoint.with_middleware(&middleware);
+        let result = endpoint.exec(&self.transport).await;
+        result.map_err(|error| match error {
+            Failure::ServerResponseError { code, content } => ClientError::APIError {
+                code,
+                message: content,
+            },
+            other => other.into(),
+        })
     }
 
     async fn call<T>(
@@ -203,22 +223,6 @@ impl Client {
         .increment(1);
         result
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "consulrs takes a client of its own version, whose default has no time limits"
-)]
-fn http_client() -> Result<reqwest::Client, StartError> {
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_LIMIT)
-        .timeout(WAIT_LIMIT)
-        .tcp_nodelay(true)
-        .tcp_keepalive(TCP_KEEPALIVE)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .build()
-        .map_err(StartError::Client)
 }
 
 fn is_consuls_fault(error: &ClientError) -> bool {

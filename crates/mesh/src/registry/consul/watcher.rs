@@ -162,11 +162,10 @@ impl<T: Listed> Watcher<T> {
     async fn answers(&self, question: Question) -> bool {
         let answers = async {
             match question {
-                Question::Ready(http) => {
-                    let asked = self.client.http.get(format!("http://{http}/readyz"));
-                    let answer = asked.timeout(QUESTION_LIMIT).send().await;
-                    answer.is_ok_and(|answer| answer.status().is_success())
-                }
+                Question::Ready(http) => match format!("http://{http}/readyz").parse() {
+                    Ok(uri) => self.client.transport.is_well(uri).await,
+                    Err(_) => false,
+                },
                 Question::Connect(host, port) => TcpStream::connect((host, port)).await.is_ok(),
             }
         };
