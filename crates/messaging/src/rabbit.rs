@@ -49,6 +49,11 @@ const OPEN_FOR: Backoff = Backoff {
     max: Duration::from_secs(2),
 };
 
+/// Largest frame in bytes of the connection that publishes: all headers of a message are one frame.
+/// lapin holds 64 frames of memory for a connection and touches them all: 8 MiB at RabbitMQ's 128 KiB.
+/// The connection that consumes has to take those, for others may have sent headers of that size.
+const PUBLISHED: u32 = 72 * 1024;
+
 /// How to reach a RabbitMQ.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -108,8 +113,9 @@ impl RabbitBroker {
         let user: Arc<str> = uri.authority.userinfo.username.as_str().into();
         let name = settings.connection_name.as_str();
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let publishing = Link::start(uri.clone(), properties.clone(), "publish");
-        let consuming = Link::start(uri, properties, "consume");
+        let consuming = Link::start(uri.clone(), properties.clone(), "consume");
+        uri.query.frame_max.get_or_insert(PUBLISHED);
+        let publishing = Link::start(uri, properties, "publish");
         // Declarations are no messages: they pass a broker that is short of memory.
         let declared = Declared::new(consuming.clone());
         let publisher = Publisher::new(

@@ -41,6 +41,7 @@ macro_rules! contract {
             tsk_06_consumers_share_a_queue => consumers::consumers_share_a_queue,
             tsk_06_a_retry_finds_whoever_is_free => consumers::a_retry_finds_whoever_is_free,
             tsk_02_a_full_queue_refuses => publishing::a_full_queue_refuses,
+            tsk_04_the_largest_headers_arrive_whole => publishing::the_largest_headers_arrive_whole,
             tsk_04_what_no_broker_can_carry_is_refused => publishing::what_no_broker_can_carry_is_refused,
             tsk_03_declaring_again_changes_nothing => declaring::declaring_again_changes_nothing,
             tsk_03_other_arguments_are_a_conflict => declaring::other_arguments_are_a_conflict,

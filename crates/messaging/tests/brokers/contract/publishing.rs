@@ -143,6 +143,22 @@ pub(crate) async fn a_full_queue_refuses(broker: impl Broker) {
     broker.publish(message("b")).await.unwrap();
 }
 
+pub(crate) async fn the_largest_headers_arrive_whole(broker: impl Broker) {
+    let broker = declared(broker).await;
+    let mut heavy = task("heavy");
+    heavy
+        .headers
+        .insert("note".to_owned(), "x".repeat(60 << 10));
+    heavy.body = vec![b'y'; 200 << 10].into();
+    broker.publish(heavy.clone()).await.unwrap();
+    let (handler, mut deliveries) = collector();
+    let consumer = broker.consume(QUEUE, 1, handler).await.unwrap();
+    let delivery = next(&mut deliveries).await;
+    assert_eq!(delivery.headers, heavy.headers);
+    assert_eq!(delivery.body, heavy.body);
+    consumer.stop().await;
+}
+
 pub(crate) async fn what_no_broker_can_carry_is_refused(broker: impl Broker) {
     let broker = declared(broker).await;
     let mut heavy = task("heavy");
