@@ -1,9 +1,21 @@
 //! One connection, from its first byte to its last.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Pending, pending},
+    net::SocketAddr,
+    pin::pin,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Either},
+    stream::FuturesUnordered,
+};
 use http::{Request, Response};
+use http_body::Body as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -14,11 +26,33 @@ use tonic::Status;
 use tower::ServiceExt;
 use tracing::{Span, debug};
 
-use super::{AGE, End, Ends, HEADER_TIME, Protocol, Until, leftover::Leftover, load::Requests};
+use super::{
+    AGE, End, Ends, HEADER_TIME, Protocol, Until,
+    leftover::Leftover,
+    load::{OpenRequest, Requests},
+};
 use crate::parting::{LastWords, STOPPING, shutting_down};
 
 /// Time for the last bytes of an answer to leave after it ended.
 const FLUSH: Duration = Duration::from_millis(100);
+
+/// Largest answer, in bytes, that leaves at once where it is there as a whole.
+const SMALL: u64 = 64 * 1024;
+
+/// The body of an answer; one that leaves at once is not cut off.
+type AnswerBody = Until<Either<Pending<End>, BoxFuture<'static, End>>, OpenRequest>;
+
+/// What a connection hears of beside its requests.
+enum Word {
+    /// It is to end with its open requests.
+    Close,
+    /// The time for its first head is over.
+    Judge,
+    /// Open requests end now.
+    Cut,
+    /// It ends at once.
+    Drop,
+}
 
 /// What one connection is served with.
 pub(super) struct Connection {
@@ -44,34 +78,22 @@ impl Connection {
             .builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let mut first_request = pin!(sleep(HEADER_TIME));
-        let mut age = pin!(sleep(AGE));
-        let (mut closing, mut judged) = (false, false);
+        let mut words = self.words();
         loop {
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         debug!(parent: &self.span, error, peer = %self.peer, "connection ended early");
                     }
                     return;
                 }
-                () = self.ends.refuse.cancelled(), if !closing => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = age.as_mut(), if !closing => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                // Bounds what hyper does not: a client that never finishes its first head.
-                () = first_request.as_mut(), if !judged => {
-                    judged = true;
-                    if !requests.any() {
-                        return;
-                    }
-                }
-                () = self.ends.cut.cancelled() => break,
-                () = self.ends.drop.cancelled() => return,
+                Some(word) = words.next() => match word {
+                    Word::Close => connection.as_mut().graceful_shutdown(),
+                    Word::Judge if requests.any() => {}
+                    Word::Cut => break,
+                    Word::Judge | Word::Drop => return,
+                },
             }
         }
         // Even with no request open the last one may have ended this moment, its last bytes unsent.
@@ -86,12 +108,32 @@ impl Connection {
         }
     }
 
+    /// What this connection may hear. Together they are looked at only when one of them has come: each
+    /// piece of an answer wakes the connection, and five looks would cost 500 instructions.
+    fn words(&self) -> FuturesUnordered<BoxFuture<'static, Word>> {
+        let Ends { refuse, cut, drop } = self.ends.clone();
+        let close = async move {
+            tokio::select! {
+                () = refuse.cancelled() => {}
+                () = sleep(AGE) => {}
+            }
+            Word::Close
+        };
+        // Bounds what hyper does not: a client that never finishes its first head.
+        let judge = sleep(HEADER_TIME).map(|()| Word::Judge);
+        let cut = cut.cancelled_owned().map(|()| Word::Cut);
+        let drop = drop.cancelled_owned().map(|()| Word::Drop);
+        [close.boxed(), judge.boxed(), cut.boxed(), drop.boxed()]
+            .into_iter()
+            .collect()
+    }
+
     /// Answers one request; the answer breaks off when the service is cut off.
     fn answer(
         &self,
         request: Request<Incoming>,
         requests: &Requests,
-    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<> {
         let open = requests.begin();
         let protocol = self.protocol;
         let cut = self.ends.cut.clone();
@@ -104,22 +146,27 @@ impl Connection {
                 response = answer => response?,
                 () = cut.cancelled() => {
                     // This answer is the last word itself, so nothing cuts it off.
-                    let whole = Box::pin(std::future::pending());
                     let response = stopping(protocol);
-                    return Ok(response.map(|body| Body::new(Until::new(body, whole, open))));
+                    return Ok(response.map(|body| Until::new(body, Either::Left(pending()), open)));
                 }
             };
             leftover.settle(response.headers_mut()).await;
             let last_words = response.extensions().get::<LastWords>().cloned();
-            let end = Box::pin(async move {
-                cut.cancelled_owned().await;
-                match (protocol, last_words) {
-                    (Protocol::Grpc, _) => End::Trailers(Status::unavailable(STOPPING)),
-                    (Protocol::Http, Some(LastWords(frame))) => End::Said(frame, STOPPING),
-                    (Protocol::Http, None) => End::Broken(STOPPING),
-                }
-            });
-            Ok(response.map(|body| Body::new(Until::new(body, end, open))))
+            let size = response.body().size_hint().exact();
+            let end = if size.is_some_and(|size| size <= SMALL) {
+                Either::Left(pending())
+            } else {
+                let end = async move {
+                    cut.cancelled_owned().await;
+                    match (protocol, last_words) {
+                        (Protocol::Grpc, _) => End::Trailers(Status::unavailable(STOPPING)),
+                        (Protocol::Http, Some(LastWords(frame))) => End::Said(frame, STOPPING),
+                        (Protocol::Http, None) => End::Broken(STOPPING),
+                    }
+                };
+                Either::Right(end.boxed())
+            };
+            Ok(response.map(|body| Until::new(body, end, open)))
         }
     }
 }

@@ -26,7 +26,7 @@ const MOST: usize = 4 * 1024 * 1024;
 
 /// The rest of one request's body, once whoever was to read it gave it up.
 pub(super) struct Leftover {
-    rest: oneshot::Receiver<Incoming>,
+    rest: Option<oneshot::Receiver<Incoming>>,
     /// Whether the connection goes on with the next request behind this body.
     in_line: bool,
     /// Whether the client waits for our word before it sends; reading would be that word.
@@ -36,12 +36,16 @@ pub(super) struct Leftover {
 impl Leftover {
     /// Takes a request in hand.
     pub(super) fn watch(request: Request<Incoming>) -> (Request<Body>, Self) {
-        let (give_back, rest) = oneshot::channel();
-        let leftover = Self {
-            rest,
+        let mut leftover = Self {
+            rest: None,
             in_line: request.version() < Version::HTTP_2,
             waits: request.headers().contains_key(header::EXPECT),
         };
+        if request.body().is_end_stream() {
+            return (request.map(|_| Body::empty()), leftover);
+        }
+        let (give_back, rest) = oneshot::channel();
+        leftover.rest = Some(rest);
         let watched = |body| {
             Body::new(Watched {
                 body: Some(body),
@@ -52,8 +56,8 @@ impl Leftover {
     }
 
     /// Throws the rest away, or says in the head of the answer that the connection ends.
-    pub(super) async fn settle(mut self, answer: &mut HeaderMap) {
-        let rest = self.rest.try_recv().ok();
+    pub(super) async fn settle(self, answer: &mut HeaderMap) {
+        let rest = self.rest.and_then(|mut rest| rest.try_recv().ok());
         let Some(rest) = rest.filter(|_| self.in_line) else {
             return;
         };

@@ -2,13 +2,13 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use metrics::Gauge;
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_telemetry::names;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Counts one open connection while it lives.
 pub(super) struct ConnectionGauge(Gauge);
@@ -31,9 +31,11 @@ impl Drop for ConnectionGauge {
 #[derive(Clone, Debug)]
 pub(super) struct Requests(Arc<State>);
 
+/// A count and a word, not a watch channel: every request changes it twice, and hardly anybody waits.
 #[derive(Debug)]
 struct State {
-    open: watch::Sender<usize>,
+    open: AtomicUsize,
+    idle: Notify,
     any: AtomicBool,
 }
 
@@ -44,7 +46,8 @@ pub(crate) struct OpenRequest(Requests);
 impl Requests {
     pub(super) fn new() -> Self {
         Self(Arc::new(State {
-            open: watch::Sender::new(0),
+            open: AtomicUsize::new(0),
+            idle: Notify::new(),
             any: AtomicBool::new(false),
         }))
     }
@@ -52,7 +55,7 @@ impl Requests {
     /// Counts a request until what it returns is dropped.
     pub(super) fn begin(&self) -> OpenRequest {
         self.0.any.store(true, Ordering::Relaxed);
-        self.0.open.send_modify(|open| *open += 1);
+        self.0.open.fetch_add(1, Ordering::AcqRel);
         OpenRequest(self.clone())
     }
 
@@ -63,13 +66,44 @@ impl Requests {
 
     /// Waits until no request is open.
     pub(super) async fn until_idle(&self) {
-        // The sender lives in `self`, so waiting can not fail.
-        let _ = self.0.open.subscribe().wait_for(|open| *open == 0).await;
+        loop {
+            // Made before the look: it hears of every end after that.
+            let idle = self.0.idle.notified();
+            if self.0.open.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.0.open.send_modify(|open| *open -= 1);
+        let state = &self.0.0;
+        if state.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            state.idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_of_the_open_requests_hears_of_the_last_one() {
+        let requests = Requests::new();
+        requests.until_idle().await;
+        assert!(!requests.any());
+        let (first, second) = (requests.begin(), requests.begin());
+        let mut idle = std::pin::pin!(requests.until_idle());
+        assert!(poll!(idle.as_mut()).is_pending());
+        drop(first);
+        assert!(poll!(idle.as_mut()).is_pending());
+        drop(second);
+        assert!(poll!(idle.as_mut()).is_ready());
+        assert!(requests.any());
     }
 }
