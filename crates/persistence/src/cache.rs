@@ -25,6 +25,7 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -175,9 +176,9 @@ impl Cache {
     {
         let inner = &self.inner;
         let namespace = key.namespace().name();
-        if let Some(value) = inner.local.get(key.id(), inner.local_life()) {
-            inner.counters.looked(namespace, Outcome::Local);
-            return Ok(decode(&value, Source::Local)?);
+        if let Some(entry) = inner.local.get(key.id(), inner.local_life()) {
+            inner.counters.hit(&entry.tally);
+            return Ok(decode(&entry.value, Source::Local)?);
         }
         let name = (key.id().clone(), TypeId::of::<(T, E)>());
         let suits = |born| inner.local.is_current(key, born);
@@ -221,6 +222,12 @@ impl Inner {
             hears: AtomicBool::new(false),
             owed: Mutex::default(),
         }
+    }
+
+    /// Keeps a value in the local level.
+    fn keep(&self, key: &Key, value: Bytes, life: Duration, born: Moment) {
+        let tally = self.counters.of(key.namespace().name());
+        self.local.keep(key, value, life, born, tally);
     }
 }
 

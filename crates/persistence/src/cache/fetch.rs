@@ -58,8 +58,8 @@ impl Inner {
         is_sound: fn(&[u8]) -> bool,
     ) -> Landed {
         // Somebody may have landed between the caller's look and its boarding.
-        if let Some(value) = self.local.get(key.id(), self.local_life()) {
-            return Ok(Found::new(value, Source::Local));
+        if let Some(entry) = self.local.get(key.id(), self.local_life()) {
+            return Ok(Found::new(entry.value.clone(), Source::Local));
         }
         let Some(shared) = &self.shared else {
             return self.load_alone(&key, load).await;
@@ -72,7 +72,7 @@ impl Inner {
             let lock = Lock::new(self.clone(), key.id().clone());
             match self.look(shared, &key, &lock.token).await {
                 Some(Opened::Hit { value, left }) if is_sound(&value) => {
-                    self.local.keep(&key, value.clone(), left, born);
+                    self.keep(&key, value.clone(), left, born);
                     return Ok(Found::new(value, Source::Shared));
                 }
                 Some(Opened::Hit { .. }) => {
@@ -113,7 +113,7 @@ impl Inner {
         let born = self.local.now();
         let value = self.count_load(key, load.await)?;
         let life = key.draw_life();
-        self.local.keep(key, value.clone(), life, born);
+        self.keep(key, value.clone(), life, born);
         Ok(Found::new(value, Source::Fresh))
     }
 
@@ -137,7 +137,7 @@ impl Inner {
         }
         // Refused: it was invalidated meanwhile. Redis gone: this process can still use it.
         if !matches!(stored, Ok(false)) {
-            self.local.keep(key, value.clone(), life, born);
+            self.keep(key, value.clone(), life, born);
         }
         Ok(Found::new(value, Source::Fresh))
     }

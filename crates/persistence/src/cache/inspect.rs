@@ -26,8 +26,8 @@ impl Cache {
     /// Returns the bytes of a value that this process holds.
     pub fn local_bytes(&self, namespace: &str, key: &str) -> Option<usize> {
         let id = identity(namespace, key);
-        let value = self.inner.local.get(&id, self.inner.local_life())?;
-        Some(value.len())
+        let entry = self.inner.local.get(&id, self.inner.local_life())?;
+        Some(entry.value.len())
     }
 
     /// Returns what the cache did and holds.

@@ -2,14 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::namespace::{ALL, Key};
+use super::{
+    namespace::{ALL, Key},
+    stats::Tally,
+};
 
 /// Memory of an entry beside its key and value.
 const OVERHEAD: usize = 160;
@@ -18,14 +24,19 @@ const MARKS: usize = 50_000;
 
 /// Entries of this process.
 pub(super) struct Local {
-    entries: moka::sync::Cache<Arc<str>, Entry>,
+    entries: moka::sync::Cache<Arc<str>, Arc<Entry>>,
     marks: RwLock<Marks>,
+    /// The moment of the last invalidation: before it nobody has to look at the marks, whose lock
+    /// every hit would take.
+    now: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Entry {
-    value: Bytes,
-    marks: Arc<[Arc<str>]>,
+/// A value, shared by all who found it: one count of references for a hit, not one for each part.
+pub(super) struct Entry {
+    pub(super) value: Bytes,
+    /// The counts of its namespace: to find them for each hit costs as much as to find the entry.
+    pub(super) tally: Arc<Tally>,
+    marks: Box<[Arc<str>]>,
     /// The moment before the value was read or made.
     born: Moment,
     kept_at: Instant,
@@ -39,17 +50,12 @@ pub(super) struct Moment(u64);
 /// When what was invalidated last.
 #[derive(Default)]
 struct Marks {
-    now: Moment,
     everything: Moment,
     by_name: HashMap<Arc<str>, Moment>,
 }
 
 impl Marks {
     fn allow(&self, born: Moment, marks: &[Arc<str>]) -> bool {
-        // Since then nothing at all was invalidated: the common case needs no look at the marks.
-        if self.now <= born {
-            return true;
-        }
         let newer = |mark| self.by_name.get(mark).is_some_and(|at| *at > born);
         self.everything <= born && !marks.iter().any(newer)
     }
@@ -57,7 +63,7 @@ impl Marks {
 
 impl Local {
     pub(super) fn new(bytes: u64, life: Duration) -> Self {
-        let weigh = |key: &Arc<str>, entry: &Entry| {
+        let weigh = |key: &Arc<str>, entry: &Arc<Entry>| {
             u32::try_from(key.len() + entry.value.len() + OVERHEAD).unwrap_or(u32::MAX)
         };
         Self {
@@ -67,26 +73,31 @@ impl Local {
                 .time_to_live(life)
                 .build(),
             marks: RwLock::default(),
+            now: AtomicU64::new(0),
         }
     }
 
     /// Returns the present moment; what is read after it is not older.
     pub(super) fn now(&self) -> Moment {
-        self.marks.read().now
+        Moment(self.now.load(Ordering::Acquire))
     }
 
     /// Returns whether nothing of the key was invalidated since `born`.
     pub(super) fn is_current(&self, key: &Key, born: Moment) -> bool {
-        self.marks.read().allow(born, key.marks())
+        self.allows(born, key.marks())
+    }
+
+    fn allows(&self, born: Moment, marks: &[Arc<str>]) -> bool {
+        self.now() <= born || self.marks.read().allow(born, marks)
     }
 
     /// Returns an entry that was kept for at most `life`.
-    pub(super) fn get(&self, id: &str, life: Duration) -> Option<Bytes> {
+    pub(super) fn get(&self, id: &str, life: Duration) -> Option<Arc<Entry>> {
         let entry = self.entries.get(id)?;
         let now = Instant::now();
         let fresh = now < entry.ends_at && now.duration_since(entry.kept_at) < life;
-        if fresh && self.marks.read().allow(entry.born, &entry.marks) {
-            return Some(entry.value);
+        if fresh && self.allows(entry.born, &entry.marks) {
+            return Some(entry);
         }
         self.entries.invalidate(id);
         None
@@ -94,23 +105,30 @@ impl Local {
 
     /// Keeps a value until its life ends or something of the key is invalidated, also when that
     /// happened since `born`.
-    pub(super) fn keep(&self, key: &Key, value: Bytes, life: Duration, born: Moment) {
+    pub(super) fn keep(
+        &self,
+        key: &Key,
+        value: Bytes,
+        life: Duration,
+        born: Moment,
+        tally: Arc<Tally>,
+    ) {
         let now = Instant::now();
         let entry = Entry {
             value,
+            tally,
             marks: key.marks().into(),
             born,
             kept_at: now,
             ends_at: now + life,
         };
-        self.entries.insert(key.id().clone(), entry);
+        self.entries.insert(key.id().clone(), Arc::new(entry));
     }
 
     /// Ends every entry that carries the mark: in constant time, whatever their number.
     pub(super) fn invalidate(&self, mark: &str) {
         let mut marks = self.marks.write();
-        marks.now.0 += 1;
-        let now = marks.now;
+        let now = Moment(self.now.fetch_add(1, Ordering::AcqRel) + 1);
         if mark == ALL || marks.by_name.len() >= MARKS {
             marks.everything = now;
             marks.by_name.clear();
@@ -142,7 +160,7 @@ impl Local {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Namespace;
+    use crate::cache::{Namespace, stats::Counters};
 
     const LIFE: Duration = Duration::from_secs(60);
     const THINGS: Namespace = Namespace::new("things", LIFE);
@@ -151,15 +169,20 @@ mod tests {
         Local::new(bytes, LIFE)
     }
 
+    fn keep(local: &Local, key: &Key, value: impl Into<Bytes>, born: Moment) {
+        let tally = Counters::default().of(THINGS.name());
+        local.keep(key, value.into(), LIFE, born, tally);
+    }
+
     #[test]
     fn an_invalidation_between_reading_and_keeping_counts() {
         let local = local(1 << 20);
         let key = THINGS.key("1").tag("a");
         let born = local.now();
         local.invalidate("t:a");
-        local.keep(&key, Bytes::from_static(b"old"), LIFE, born);
-        assert_eq!(local.get(key.id(), LIFE), None);
-        local.keep(&key, Bytes::from_static(b"new"), LIFE, local.now());
+        keep(&local, &key, "old", born);
+        assert!(local.get(key.id(), LIFE).is_none());
+        keep(&local, &key, "new", local.now());
         assert!(local.get(key.id(), LIFE).is_some());
     }
 
@@ -168,7 +191,7 @@ mod tests {
         let local = local(100_000);
         for number in 0..1_000 {
             let key = THINGS.key(&number.to_string());
-            local.keep(&key, Bytes::from(vec![0; 1_000]), LIFE, local.now());
+            keep(&local, &key, vec![0; 1_000], local.now());
         }
         local.entries.run_pending_tasks();
         assert!(local.bytes() <= 100_000, "{} bytes", local.bytes());
@@ -179,21 +202,21 @@ mod tests {
     fn forgetting_invalidations_forgets_no_invalidation() {
         let local = local(1 << 20);
         let key = THINGS.key("1").tag("first");
-        local.keep(&key, Bytes::from_static(b"old"), LIFE, local.now());
+        keep(&local, &key, "old", local.now());
         local.invalidate("t:first");
         for number in 0..=MARKS {
             local.invalidate(&format!("t:{number}"));
         }
         assert!(local.marks.read().by_name.len() <= MARKS);
-        assert_eq!(local.get(key.id(), LIFE), None);
+        assert!(local.get(key.id(), LIFE).is_none());
     }
 
     #[test]
     fn who_can_not_hear_keeps_entries_for_a_shorter_life() {
         let local = local(1 << 20);
         let key = THINGS.key("1");
-        local.keep(&key, Bytes::from_static(b"1"), LIFE, local.now());
+        keep(&local, &key, "1", local.now());
         assert!(local.get(key.id(), LIFE).is_some());
-        assert_eq!(local.get(key.id(), Duration::ZERO), None);
+        assert!(local.get(key.id(), Duration::ZERO).is_none());
     }
 }

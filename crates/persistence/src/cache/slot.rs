@@ -34,8 +34,10 @@ impl Cache {
         let inner = &self.inner;
         let namespace = key.namespace().name();
         let local = inner.local.get(key.id(), inner.local_life());
-        if let Some(found) = local.and_then(|value| decode(&value, Source::Local).ok()) {
-            inner.counters.looked(namespace, Outcome::Local);
+        if let Some(entry) = local
+            && let Ok(found) = decode(&entry.value, Source::Local)
+        {
+            inner.counters.hit(&entry.tally);
             return Lookup::Found(found);
         }
         let born = inner.local.now();
@@ -44,7 +46,7 @@ impl Cache {
             match inner.look(shared, &key, "").await {
                 Some(Opened::Hit { value, left }) => {
                     if let Ok(found) = decode(&value, Source::Shared) {
-                        inner.local.keep(&key, value, left, born);
+                        inner.keep(&key, value, left, born);
                         inner.counters.looked(namespace, Outcome::Shared);
                         return Lookup::Found(found);
                     }
@@ -83,7 +85,7 @@ impl Slot {
             _ => Ok(true),
         };
         if !matches!(stored, Ok(false)) {
-            inner.local.keep(&self.key, value, life, self.born);
+            inner.keep(&self.key, value, life, self.born);
         }
     }
 }

@@ -148,7 +148,7 @@ struct Ratio {
 }
 
 /// The counts of one namespace, with the handles of those that are counted often.
-struct Tally {
+pub(super) struct Tally {
     local: Looks,
     shared: Looks,
     joined: Looks,
@@ -170,6 +170,12 @@ impl Counters {
             .one(matches!(outcome, Outcome::Local | Outcome::Shared));
     }
 
+    /// Counts a look-up that the local level answered, where the entry itself knows its counts.
+    pub(super) fn hit(&self, tally: &Tally) {
+        tally.looks(Outcome::Local).one();
+        self.ratio.one(true);
+    }
+
     pub(super) fn loaded(&self, namespace: &'static str, well: bool) {
         let tally = self.of(namespace);
         tally.loads.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +193,7 @@ impl Counters {
             .collect()
     }
 
-    fn of(&self, namespace: &'static str) -> Arc<Tally> {
+    pub(super) fn of(&self, namespace: &'static str) -> Arc<Tally> {
         if let Some(tally) = self.by_namespace.read().get(namespace) {
             return tally.clone();
         }
