@@ -68,11 +68,11 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::{init::traces, propagate, traces::Tracer};
+    use crate::{propagate, traces};
 
     /// Lets a request with this trace come in, and returns what is remembered of it.
     fn came_in(trace: u128, state: &str) -> Vec<Step> {
-        let subscriber = tracing_subscriber::registry().with(traces(Tracer::default()));
+        let subscriber = tracing_subscriber::registry().with(traces::layer(None));
         tracing::subscriber::with_default(subscriber, || {
             let mut headers = HeaderMap::new();
             let parent = format!("00-{trace:032x}-00f067aa0ba902b7-00");

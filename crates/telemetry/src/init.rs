@@ -8,7 +8,6 @@ use std::{
 use metrics_exporter_prometheus::BuildError;
 use parking_lot::Mutex;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{FilterExt, ParseError, filter_fn},
@@ -21,7 +20,7 @@ use crate::{
     config::Config,
     json::JsonLines,
     metrics::{self, Upkeep},
-    traces::{Recorder, Tracer},
+    traces::{self, Recorder},
 };
 
 /// Whether this process has its telemetry.
@@ -81,14 +80,11 @@ pub fn init(config: &Config) -> Result<Guard, InitError> {
         .clone()
         .map(Recorder::start)
         .transpose()?;
-    let tracer = recorder
-        .as_ref()
-        .map_or_else(Tracer::default, Recorder::tracer);
     // Lines as JSON take service and request from spans, and nothing else.
     let read = recorder.is_some() || !config.format.is_json();
     SPANS_ARE_READ.store(read, Ordering::Relaxed);
     let layers = lines(config.format.is_json())
-        .and_then(traces(tracer))
+        .and_then(traces::layer(recorder.as_ref()))
         .with_filter(with_spans(filter));
     tracing_subscriber::registry().with(layers).try_init()?;
     let upkeep = metrics::install()?;
@@ -139,18 +135,4 @@ fn is_of_consuls_client(metadata: &Metadata<'_>) -> bool {
     ["consulrs", "rustify"]
         .iter()
         .any(|of| metadata.target().starts_with(of))
-}
-
-/// Gives spans their place in a trace. The source code's place and the threads are left out.
-pub(crate) fn traces<S>(tracer: Tracer) -> OpenTelemetryLayer<S, Tracer>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    tracing_opentelemetry::layer()
-        .with_tracer(tracer)
-        .with_context_activation(false)
-        .with_location(false)
-        .with_target(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
 }

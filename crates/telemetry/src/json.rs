@@ -5,7 +5,6 @@ mod fields;
 use std::{io::Write, sync::OnceLock};
 
 use chrono::{SecondsFormat, Utc};
-use opentelemetry::trace::TraceContextExt;
 use serde::Serialize;
 use tracing::{
     Event, Subscriber,
@@ -20,6 +19,7 @@ use tracing_subscriber::{
 };
 
 use self::fields::{EventFields, SpanFields};
+use crate::traces;
 
 /// Writes each event as one JSON object: `timestamp`, `level`, `message`, `target`, then where known
 /// `service`, `trace_id`, `span_id` and `request_id`, then the event's own fields.
@@ -42,11 +42,8 @@ impl<W> JsonLines<W> {
 
     fn trace(&self, span: &Id) -> Option<(String, String)> {
         let dispatch = self.dispatch.get()?.upgrade()?;
-        let context = tracing_opentelemetry::get_otel_context(span, &dispatch)?;
-        let span = context.span();
-        let ids = span.span_context();
-        ids.is_valid()
-            .then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
+        let ids = traces::ids_of(span, &dispatch)?;
+        Some((ids.trace_id().to_string(), ids.span_id().to_string()))
     }
 }
 

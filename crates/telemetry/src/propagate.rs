@@ -7,13 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator},
-    trace::{SpanContext, TraceContextExt},
+    trace::SpanContext,
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{follow, service};
+use crate::{follow, service, traces};
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
 const STATE: HeaderName = HeaderName::from_static("tracestate");
@@ -55,20 +54,14 @@ pub fn set_parent_from_map(span: &Span, headers: &BTreeMap<String, String>) {
 
 /// Returns the id of the current span's trace, as 32 hexadecimal digits.
 pub fn trace_id() -> Option<String> {
-    let context = Span::current().context();
-    let span = context.span();
-    let ids = span.span_context();
-    ids.is_valid().then(|| ids.trace_id().to_string())
+    traces::ids().map(|ids| ids.trace_id().to_string())
 }
 
 /// Hands over the current span as the headers have it, if it is in a trace.
 fn with_current(write: impl FnOnce(&str, Option<String>)) {
-    let context = Span::current().context();
-    let span = context.span();
-    let ids = span.span_context();
-    if ids.is_valid() {
+    if let Some(ids) = traces::ids() {
         let state = ids.trace_state().header();
-        let parent = traceparent(ids);
+        let parent = traceparent(&ids);
         write(
             &String::from_utf8_lossy(&parent),
             Some(state).filter(|state| !state.is_empty()),
@@ -96,9 +89,7 @@ fn traceparent(ids: &SpanContext) -> [u8; 55] {
 fn set_parent_from(span: &Span, base: &Context, carrier: &dyn Extractor) {
     let context = TraceContextPropagator::new().extract_with_context(base, carrier);
     follow::see(span, &context);
-    if let Err(error) = span.set_parent(context) {
-        tracing::debug!(%error, "span does not join the caller's trace");
-    }
+    traces::set_parent(span, context);
 }
 
 struct HeadersRead<'a>(&'a HeaderMap);

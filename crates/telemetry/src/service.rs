@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 use tracing::{Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::traces;
 
 /// Name of the span that a service lives in. It is in no trace: what begins inside begins a trace
 /// of its own.
@@ -17,8 +18,7 @@ pub(crate) struct Service(pub(crate) Arc<str>);
 /// Makes the span that a service lives in: all of its lines and spans are marked with `name`.
 pub fn service_span(name: &str) -> Span {
     let span = info_span!("service", service = name);
-    // Fails only where nobody makes traces, and then nothing is to be marked.
-    let _ = span.set_parent(context_of(name));
+    traces::set_parent(&span, context_of(name));
     span
 }
 
@@ -29,7 +29,5 @@ pub(crate) fn context_of(name: &str) -> Context {
 
 /// Returns a context that knows the current service, and no span.
 pub(crate) fn context() -> Context {
-    let context = Span::current().context();
-    let service = context.get::<Service>().cloned();
-    service.map_or_else(Context::new, |service| Context::new().with_value(service))
+    traces::service().map_or_else(Context::new, |service| Context::new().with_value(service))
 }

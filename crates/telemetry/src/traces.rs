@@ -1,13 +1,24 @@
 //! Where the spans of this process go, by the standard variables of OpenTelemetry.
 
 mod exporter;
+mod place;
 mod sampling;
 mod tracer;
 
 use std::time::Duration;
 
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, TraceContextExt},
+};
+use tracing::{Dispatch, Span, Subscriber, span::Id};
+use tracing_opentelemetry::{OpenTelemetrySpanExt, get_otel_context};
+use tracing_subscriber::{Layer, registry::LookupSpan};
+
+use self::place::Places;
 pub use self::sampling::Sampling;
-pub(crate) use self::tracer::{Recorder, Tracer};
+pub(crate) use self::tracer::Recorder;
+use crate::service::Service;
 
 /// How long finished spans gather before they are sent.
 const DELAY: Duration = Duration::from_secs(5);
@@ -117,6 +128,65 @@ impl Traces {
             export: Some(export),
             ignored,
         }
+    }
+}
+
+/// Gives spans their place in a trace, and hands them to the recorder, if there is one. The source
+/// code's place and the threads are left out.
+pub(crate) fn layer<S>(recorder: Option<&Recorder>) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let Some(recorder) = recorder else {
+        return Places.boxed();
+    };
+    tracing_opentelemetry::layer()
+        .with_tracer(recorder.tracer())
+        .with_context_activation(false)
+        .with_location(false)
+        .with_target(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .boxed()
+}
+
+/// Returns the ids of a span, if it is in a trace.
+pub(crate) fn ids_of(id: &Id, dispatch: &Dispatch) -> Option<SpanContext> {
+    let ids = match place::of(id, dispatch) {
+        Some(place) => place.ids,
+        None => get_otel_context(id, dispatch)?
+            .span()
+            .span_context()
+            .clone(),
+    };
+    ids.is_valid().then_some(ids)
+}
+
+/// Returns the ids of the current span, if it is in a trace.
+pub(crate) fn ids() -> Option<SpanContext> {
+    let current = Span::current();
+    let ids = current.with_subscriber(|(id, dispatch)| ids_of(id, dispatch));
+    ids.flatten()
+}
+
+/// Returns the service whose work the current span is.
+pub(crate) fn service() -> Option<Service> {
+    let current = Span::current();
+    let service = current.with_subscriber(|(id, dispatch)| match place::of(id, dispatch) {
+        Some(place) => place.service,
+        None => get_otel_context(id, dispatch)?.get::<Service>().cloned(),
+    });
+    service.flatten()
+}
+
+/// Moves a span that has not begun into the trace and the service of a context.
+pub(crate) fn set_parent(span: &Span, context: Context) {
+    if place::moved(span, &context) {
+        return;
+    }
+    // Fails where nobody makes spans, and for one that has begun.
+    if let Err(error) = span.set_parent(context) {
+        tracing::debug!(%error, "span does not join the caller's trace");
     }
 }
 

@@ -7,10 +7,7 @@ use serde_json::{Map, Value};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt};
 
 use super::*;
-use crate::{
-    init::{traces, with_spans},
-    traces::Tracer,
-};
+use crate::init::with_spans;
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -31,7 +28,7 @@ fn lines_at(filter: &str, work: impl FnOnce()) -> Vec<Map<String, Value>> {
     let sink = Sink::default();
     let writer = sink.clone();
     let layers = JsonLines::new(move || writer.clone())
-        .and_then(traces(Tracer::default()))
+        .and_then(traces::layer(None))
         .with_filter(with_spans(EnvFilter::new(filter)));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layers), work);
     let bytes = sink.0.lock().clone();

@@ -2,13 +2,13 @@ use proptest::prelude::*;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::{init::traces, traces::Tracer};
+use crate::traces;
 
 const TRACEPARENT: &str = "traceparent";
 
 /// Runs `work` in a process that has spans but nobody who reads them.
 fn traced<T>(work: impl FnOnce() -> T) -> T {
-    let subscriber = tracing_subscriber::registry().with(traces(Tracer::default()));
+    let subscriber = tracing_subscriber::registry().with(traces::layer(None));
     tracing::subscriber::with_default(subscriber, work)
 }
 

@@ -7,11 +7,7 @@ use sutazai_testkit::otlp::{Collector, Span};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::{
-    init::{traces, with_spans},
-    json::JsonLines,
-    propagate, service_span,
-};
+use crate::{init::with_spans, json::JsonLines, propagate, service_span};
 
 fn env(pairs: &[(&str, &str)]) -> Traces {
     let pairs: HashMap<&str, &str> = pairs.iter().copied().collect();
@@ -46,14 +42,13 @@ impl Lines {
 fn process<T>(config: &Traces, work: impl FnOnce() -> T) -> (T, Lines) {
     let recorder = config.export.clone().map(Recorder::start).transpose();
     let recorder = recorder.unwrap();
-    let tracer = recorder
-        .as_ref()
-        .map_or_else(Tracer::default, Recorder::tracer);
     let lines = Lines::default();
     let writer = lines.clone();
     let filter = tracing_subscriber::EnvFilter::new("info");
-    let layers =
-        tracing_subscriber::Layer::and_then(JsonLines::new(move || writer.clone()), traces(tracer));
+    let layers = tracing_subscriber::Layer::and_then(
+        JsonLines::new(move || writer.clone()),
+        layer(recorder.as_ref()),
+    );
     let layers = tracing_subscriber::Layer::with_filter(layers, with_spans(filter));
     let subscriber = tracing_subscriber::registry().with(layers);
     let result = tracing::subscriber::with_default(subscriber, || {

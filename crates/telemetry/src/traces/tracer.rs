@@ -1,4 +1,4 @@
-//! Gives spans their ids, and records them where somebody gets them.
+//! Records spans.
 
 use std::{
     borrow::Cow,
@@ -11,8 +11,7 @@ use opentelemetry::{
     trace::{self, SpanBuilder, SpanContext, Status, TraceContextExt, TracerProvider},
 };
 use opentelemetry_sdk::trace::{
-    self as sdk, BatchConfigBuilder, BatchSpanProcessor, IdGenerator, RandomIdGenerator, SdkTracer,
-    SdkTracerProvider,
+    self as sdk, BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
 };
 
 use super::{
@@ -28,18 +27,15 @@ const FLUSH: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Recorder(SdkTracerProvider);
 
-/// Makes spans: recorded ones, or ids alone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tracer {
-    recorder: Option<SdkTracer>,
-    ids: RandomIdGenerator,
-}
+/// Makes spans.
+#[derive(Clone, Debug)]
+pub(super) struct Tracer(SdkTracer);
 
-/// A span with everything about it, or its ids.
+/// A span with everything about it; the one that a service lives in has nothing, not even ids.
 #[derive(Debug)]
-pub(crate) enum Span {
+pub(super) enum Span {
     Recorded(Box<sdk::Span>),
-    Ids(SpanContext),
+    Service,
 }
 
 impl Recorder {
@@ -59,11 +55,8 @@ impl Recorder {
         Ok(Self(provider.build()))
     }
 
-    pub(crate) fn tracer(&self) -> Tracer {
-        Tracer {
-            recorder: Some(self.0.tracer("sutazai")),
-            ids: RandomIdGenerator::default(),
-        }
+    pub(super) fn tracer(&self) -> Tracer {
+        Tracer(self.0.tracer("sutazai"))
     }
 }
 
@@ -75,36 +68,13 @@ impl Drop for Recorder {
     }
 }
 
-impl Tracer {
-    /// Names a new span, in the trace of its parent or in a new one. The parent's mark stays: whether
-    /// others record the trace is not for us to say.
-    fn ids(&self, parent: &SpanContext) -> SpanContext {
-        let trace = if parent.is_valid() {
-            parent.trace_id()
-        } else {
-            self.ids.new_trace_id()
-        };
-        let state = parent.trace_state().clone();
-        SpanContext::new(
-            trace,
-            self.ids.new_span_id(),
-            parent.trace_flags(),
-            false,
-            state,
-        )
-    }
-}
-
 impl trace::Tracer for Tracer {
     type Span = Span;
 
     fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
         if builder.name == service::SPAN {
-            return Span::Ids(SpanContext::NONE);
+            return Span::Service;
         }
-        let Some(recorder) = &self.recorder else {
-            return Span::Ids(self.ids(parent.span().span_context()));
-        };
         if let Some(Service(name)) = parent.get::<Service>() {
             let attribute = KeyValue::new(SERVICE_NAME, name.clone());
             builder.attributes.get_or_insert_default().push(attribute);
@@ -114,7 +84,7 @@ impl trace::Tracer for Tracer {
         let known = parent.span().span_context().is_valid();
         let parent = if known { parent } else { &nobody };
         Span::Recorded(Box::new(trace::Tracer::build_with_context(
-            recorder, builder, parent,
+            &self.0, builder, parent,
         )))
     }
 }
@@ -132,7 +102,7 @@ impl trace::Span for Span {
     fn span_context(&self) -> &SpanContext {
         match self {
             Self::Recorded(span) => span.span_context(),
-            Self::Ids(ids) => ids,
+            Self::Service => &SpanContext::NONE,
         }
     }
 
