@@ -124,17 +124,17 @@ impl fmt::Display for Goal {
 fn a_planted_miss_fails_its_bar_and_only_where_it_counts() {
     let bar = |is_long| {
         let sizes = Size::of_this_run();
-        Bar::new("R0", &Size { is_long, ..sizes })
+        Bar::new("planted", &Size { is_long, ..sizes })
     };
     let mut quick = bar(false);
     quick.measured("too late", Duration::from_secs(2), Goal::AtMost(1.0));
     assert_eq!(quick.missed, [""; 0]);
     quick.holds("lost", 1_usize, Goal::Is(0.0));
-    assert_eq!(quick.missed, ["bar|R0|lost|1|= 0|fail"]);
+    assert_eq!(quick.missed, ["bar|planted|lost|1|= 0|fail"]);
 
     let mut long = bar(true);
     long.measured("in time", Duration::from_secs(1), Goal::AtMost(1.0));
     assert_eq!(long.missed, [""; 0]);
     long.measured("too few", 9_usize, Goal::AtLeast(10.0));
-    assert_eq!(long.missed, ["bar|R0|too few|9|≥ 10|fail"]);
+    assert_eq!(long.missed, ["bar|planted|too few|9|≥ 10|fail"]);
 }

@@ -69,11 +69,8 @@ async fn outages(platform: &Platform, size: &Size) -> Seen {
     let consumers = broker::consumers(platform).await.expect("the consumers");
     let (mut seen, mut start) = (Seen::default(), Duration::ZERO);
     let short = |_| Duration::from_secs_f64(random.random_range(size.short_outages.clone()));
-    let all: Vec<_> = (0..size.outages)
-        .map(short)
-        .chain(size.long_outage)
-        .collect();
-    for wanted in all {
+    let short = (0..size.outages).map(short);
+    for wanted in size.long_outage.into_iter().chain(short) {
         tokio::time::sleep(size.calm).await;
         let outage = Outage::begin(platform, BROKER);
         // Its start is a part of the outage, and takes what the last one took.

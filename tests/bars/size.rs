@@ -56,7 +56,7 @@ const LONG: Size = Size {
     outages: 49,
     short_outages: 5.0..30.0,
     long_outage: Some(Duration::from_secs(600)),
-    calm: Duration::from_secs(12),
+    calm: Duration::from_secs(8),
     registry_outage: Duration::from_secs(600),
     disconnects: 1_000,
 };
