@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    io,
     time::{Duration, Instant},
 };
 
@@ -180,7 +181,12 @@ async fn try_on(
         }
         Ok(Err(error)) if !is_timeout(&error) => {
             member.give_up(&place.connection);
-            pool.fault(member);
+            // The channel connects again by itself, and may find nobody.
+            if is_refused(&error) {
+                pool.unreachable(member);
+            } else {
+                pool.fault(member);
+            }
             let error = EdgeError::Lost {
                 instance: member.id().clone(),
                 source: error,
@@ -226,7 +232,7 @@ async fn find_place(
             }
             Ok(Err(source)) => {
                 member.give_up(&connection);
-                pool.fault(&member);
+                pool.unreachable(&member);
                 refusal = EdgeError::Unreachable {
                     instance: member.id().clone(),
                     source,
@@ -277,12 +283,15 @@ fn deadline(headers: &mut HeaderMap) -> Deadline {
 
 /// tonic watches `grpc-timeout` too, and may be first.
 fn is_timeout(error: &tonic::transport::Error) -> bool {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.is::<TimeoutExpired>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    causes(error).any(<dyn Error>::is::<TimeoutExpired>)
+}
+
+/// Tells whether nobody listens where the channel tried to connect again.
+fn is_refused(error: &tonic::transport::Error) -> bool {
+    let mut kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    kinds.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }

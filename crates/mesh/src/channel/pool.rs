@@ -125,13 +125,21 @@ impl Pool {
 
     /// Notes a fault of the callee, and leaves it out when it has too many in a row.
     pub(super) fn fault(&self, member: &Member) {
-        let enough = member.outlier().fault();
+        if member.outlier().fault() {
+            self.leave_out(member);
+        }
+    }
+
+    /// Leaves the callee out at once: nobody listens there, so each further try would fail as well.
+    pub(super) fn unreachable(&self, member: &Member) {
+        member.outlier().fault();
+        self.leave_out(member);
+    }
+
+    fn leave_out(&self, member: &Member) {
         let Source::Watched(watched) = &self.source else {
             return;
         };
-        if !enough {
-            return;
-        }
         // Under the lock, so that two at once do not leave out more than may be.
         let watched = watched.lock();
         let (all, out) = watched.count();
