@@ -113,18 +113,21 @@ mod tests {
 
     use super::*;
 
-    async fn store() -> Store {
-        let url = sutazai_servers::scratch::database().await.unwrap();
-        migrate(&url.clone().into(), SCHEMA, &MIGRATOR)
-            .await
-            .unwrap();
-        let mut settings = postgres::Settings::new(url.into(), SCHEMA, "test");
-        (settings.pool_min, settings.pool_max) = (1, 4);
-        Store::new(
-            Database::connect(&settings, &Breakers::new())
+    impl Store {
+        /// A store in a database of its own.
+        pub(crate) async fn of_a_scratch_database() -> Self {
+            let url = sutazai_servers::scratch::database().await.unwrap();
+            migrate(&url.clone().into(), SCHEMA, &MIGRATOR)
                 .await
-                .unwrap(),
-        )
+                .unwrap();
+            let mut settings = postgres::Settings::new(url.into(), SCHEMA, "test");
+            (settings.pool_min, settings.pool_max) = (1, 4);
+            Self::new(
+                Database::connect(&settings, &Breakers::new())
+                    .await
+                    .unwrap(),
+            )
+        }
     }
 
     fn announcement(name: &str, slots: i32) -> Announcement {
@@ -142,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_later_announcement_replaces_an_earlier_one() {
-        let store = store().await;
+        let store = Store::of_a_scratch_database().await;
         for slots in [1, 2] {
             store.upsert(&announcement("sample", slots)).await.unwrap();
         }
@@ -155,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn agt_01_one_odd_row_hides_no_other() {
-        let store = store().await;
+        let store = Store::of_a_scratch_database().await;
         store.upsert(&announcement("fine", 1)).await.unwrap();
         sqlx::query(
             "insert into agents values ('odd', 'default', '1', '', '\"nonsense\"', 1, now())",

@@ -14,6 +14,9 @@ use crate::{
 pub const NAME: &str = "LiteLLM";
 /// What is installed.
 pub const VERSION: &str = "1.108.7";
+/// What its own image holds besides. Without these it tries to import them again for every request,
+/// reads a file of 58 KB each time, and takes half as long again (17 in place of 11 ms a chat).
+const BESIDE: &str = "opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp==1.45.2 prisma==0.11.0";
 /// Longest time to be ready: it takes seconds.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -40,8 +43,8 @@ pub async fn timed(
     key: &str,
 ) -> Result<(SocketAddr, Running, Duration), Failure> {
     let folder = stage.folder().join("peers/litellm");
-    let file =
-        python::installed(NAME, &folder, &format!("litellm[proxy]=={VERSION}"))?.join("litellm");
+    let packages = format!("litellm[proxy]=={VERSION} {BESIDE}");
+    let file = python::installed(NAME, &folder, &packages)?.join("litellm");
     let settings = folder.join("config.yaml");
     fs::write(&settings, configuration(upstream))
         .map_err(Failure::doing("write LiteLLM's settings"))?;
