@@ -8,8 +8,11 @@ use sutazai_mesh::catalog::ServiceName;
 use sutazai_messaging::{Broker, Outgoing, topology};
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::tasks::v1::TaskReleased;
-use sutazai_resilience::backoff::Backoff;
-use tokio::{sync::Notify, time::timeout};
+use sutazai_resilience::{backoff::Backoff, batch::gather};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::grpc::convert;
@@ -20,6 +23,10 @@ use crate::watch::Watchers;
 const LOOK: Duration = Duration::from_secs(2);
 /// What is due but locked by somebody is looked for again after this time.
 const PAUSE: Duration = Duration::from_millis(5);
+/// What becomes due is looked for this often while there is always something else to release.
+const BUSY: Duration = Duration::from_millis(100);
+/// Batches that the broker took and that wait to be written down; more hold up the next one.
+const TAKEN: usize = 4;
 const BACKOFF: Backoff = Backoff {
     min: Duration::from_secs(1),
     max: Duration::from_secs(15),
@@ -47,7 +54,17 @@ pub(crate) struct Relay {
     declared: Arc<Mutex<HashSet<String>>>,
 }
 
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Sent {
+    /// What the broker took over.
+    confirmed: Vec<ReleaseRef>,
+    /// Releases that are tried again later.
+    failed: usize,
+}
+
 /// What one step did.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Step {
     /// Releases that the broker confirmed.
@@ -72,29 +89,47 @@ impl Relay {
         }
     }
 
-    /// Relays until told to stop.
+    /// Relays until told to stop; what it published, it confirms.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
         if !self.broker.durable() {
             self.release_again(stop).await;
         }
-        let mut attempt = 0;
+        let (taken, to_confirm) = mpsc::channel(TAKEN);
+        tokio::join!(
+            Box::pin(self.release(taken, stop)),
+            Box::pin(self.confirm(to_confirm)),
+        );
+    }
+
+    /// Releases what is due, and passes on what the broker took: the next batch is with the broker
+    /// while this one is written down.
+    async fn release(&self, taken: mpsc::Sender<Vec<ReleaseRef>>, stop: &CancellationToken) {
+        let (mut attempt, mut looked) = (0, Instant::now());
         while !stop.is_cancelled() {
-            // A step is not torn apart: what it published, it confirms.
-            match self.step().await {
-                Ok(Step {
-                    released: 0,
-                    failed: 0,
-                }) => {
-                    attempt = 0;
-                    let due = self.until_due().await;
+            match self.send().await {
+                Ok(Sent { confirmed, failed }) if confirmed.is_empty() && failed == 0 => {
+                    (attempt, looked) = (0, Instant::now());
+                    let Some(due) = self.until_due().await else {
+                        continue;
+                    };
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = self.bell.0.notified() => {}
                         () = tokio::time::sleep(due) => {}
                     }
                 }
-                Ok(Step { failed: 0, .. }) => attempt = 0,
-                Ok(Step { released, failed }) => {
+                Ok(Sent { confirmed, failed }) => {
+                    let released = confirmed.len();
+                    // The other side ends after this one only.
+                    let _ = taken.send(confirmed).await;
+                    if looked.elapsed() >= BUSY {
+                        looked = Instant::now();
+                        self.until_due().await;
+                    }
+                    if failed == 0 {
+                        attempt = 0;
+                        continue;
+                    }
                     attempt += 1;
                     tracing::warn!(released, failed, "broker did not take every release");
                     pause(stop, attempt).await;
@@ -103,6 +138,17 @@ impl Relay {
                     attempt += 1;
                     rest(stop, attempt, &error).await;
                 }
+            }
+        }
+    }
+
+    /// Writes down what the broker took over, all that waits in one transaction, until nothing more
+    /// comes.
+    async fn confirm(&self, mut taken: mpsc::Receiver<Vec<ReleaseRef>>) {
+        while let Some(batches) = gather(&mut taken, TAKEN, Duration::ZERO).await {
+            if let Err(error) = self.confirmed(&batches.concat()).await {
+                // Each becomes due again unless it is claimed.
+                tracing::warn!(error = &error as &dyn StdError, "releases not written down");
             }
         }
     }
@@ -124,29 +170,39 @@ impl Relay {
         }
     }
 
-    /// Releases one batch.
+    /// Releases one batch and writes it down.
+    #[cfg(test)]
+    pub(crate) async fn step(&self) -> Result<Step, DatabaseError> {
+        self.store.ready_releases().await?;
+        let Sent { confirmed, failed } = self.send().await?;
+        self.confirmed(&confirmed).await?;
+        Ok(Step {
+            released: confirmed.len(),
+            failed,
+        })
+    }
+
+    /// Publishes one batch of what is ready.
     ///
     /// Nothing is locked while the broker works, so that a claim or a wish to cancel never waits
     /// for it.
-    pub(crate) async fn step(&self) -> Result<Step, DatabaseError> {
+    async fn send(&self) -> Result<Sent, DatabaseError> {
         let picked = self.store.pick_releases().await?;
         if picked.is_empty() {
-            return Ok(Step::default());
+            return Ok(Sent::default());
         }
         let refs: Vec<ReleaseRef> = picked.iter().map(|picked| picked.release).collect();
-        let (confirmed, failed) = match self.publish(picked).await {
-            Ok(results) => refs
-                .into_iter()
-                .zip(results)
-                .partition::<Vec<_>, _>(|(_, ok)| *ok),
-            Err(Unknown) => {
-                // Perhaps taken over, perhaps not: each becomes due again unless it is claimed.
-                return Ok(Step {
-                    released: 0,
-                    failed: refs.len(),
-                });
-            }
+        let Ok(results) = self.publish(picked).await else {
+            // Perhaps taken over, perhaps not: each becomes due again unless it is claimed.
+            return Ok(Sent {
+                confirmed: Vec::new(),
+                failed: refs.len(),
+            });
         };
+        let (confirmed, failed) = refs
+            .into_iter()
+            .zip(results)
+            .partition::<Vec<_>, _>(|(_, ok)| *ok);
         let strip = |pairs: Vec<(ReleaseRef, bool)>| -> Vec<ReleaseRef> {
             pairs.into_iter().map(|(release, _)| release).collect()
         };
@@ -154,14 +210,18 @@ impl Relay {
         if !failed.is_empty() {
             self.store.postpone_releases(&failed).await?;
         }
-        if !confirmed.is_empty() {
-            let changes = self.store.confirm_releases(&confirmed).await?;
-            self.watchers.changed(&changes);
-        }
-        Ok(Step {
-            released: confirmed.len(),
+        Ok(Sent {
+            confirmed,
             failed: failed.len(),
         })
+    }
+
+    async fn confirmed(&self, releases: &[ReleaseRef]) -> Result<(), DatabaseError> {
+        if !releases.is_empty() {
+            let changes = self.store.confirm_releases(releases).await?;
+            self.watchers.changed(&changes);
+        }
+        Ok(())
     }
 
     /// A release that no queue took: the queue is declared again before the next try.
@@ -232,10 +292,12 @@ impl Relay {
         Ok(())
     }
 
-    async fn until_due(&self) -> Duration {
-        match self.store.next_due().await {
-            Ok(due) => due.unwrap_or(LOOK).clamp(PAUSE, LOOK),
-            Err(_) => LOOK,
+    /// Makes ready what is due; says how long nothing will be, or `None` when something was.
+    async fn until_due(&self) -> Option<Duration> {
+        match self.store.ready_releases().await {
+            Ok((0, due)) => Some(due.unwrap_or(LOOK).clamp(PAUSE, LOOK)),
+            Ok(_) => None,
+            Err(_) => Some(LOOK),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, types::Json};
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::ids::TaskId;
 use uuid::Uuid;
@@ -18,6 +18,12 @@ use crate::task::{Change, Payload, Spec};
 
 /// Held while releases are chosen, so that two relays never give out the same credit.
 pub(crate) const RELEASE_LOCK: i64 = 0x7461_736b_5f72_656c;
+/// Begins the transaction that chooses releases, in one way to the server.
+///
+/// Its commit waits for no disk. A choice that the server forgets in a crash has left its row ready: the
+/// task is released once more, and one of the two messages is refused its claim. What follows from a
+/// choice waits for the disk, and takes the choice along.
+const CHOOSE: &str = "begin; set local synchronous_commit = off; select pg_advisory_xact_lock";
 /// Most tasks of one type in one batch.
 const BATCH: i64 = 128;
 /// Tasks released for each slot that workers report: one to begin, one to follow at once.
@@ -41,25 +47,13 @@ pub(crate) struct Picked {
 }
 
 impl Store {
-    /// Chooses tasks that are due, by priority within the credit of their type, and marks them as
+    /// Chooses tasks that are ready, by priority within the credit of their type, and marks them as
     /// being on the way. What is not confirmed within its time becomes due again.
     pub(crate) async fn pick_releases(&self) -> Result<Vec<Picked>, DatabaseError> {
         self.db
             .run("outbox.pick", async {
-                let mut tx = self.db.pool().begin().await?;
-                sqlx::query!("select pg_advisory_xact_lock($1)", RELEASE_LOCK)
-                    .fetch_one(&mut *tx)
-                    .await?;
-                sqlx::query!(
-                    "update outbox set phase = 'ready', message_id = null
-                     where task_id = any(array(
-                         select task_id from outbox
-                         where phase <> 'ready' and due_at <= now()
-                         for update skip locked
-                     ))",
-                )
-                .execute(&mut *tx)
-                .await?;
+                let choose = AssertSqlSafe(format!("{CHOOSE}({RELEASE_LOCK})"));
+                let mut tx = self.db.pool().begin_with(choose).await?;
                 let rows = sqlx::query!(
                     r#"with allowance as (
                            select c.task_type,
@@ -208,17 +202,31 @@ impl Store {
             .map(|done| done.rows_affected())
     }
 
-    /// Returns how long it takes until the next row becomes due; `None` when none waits.
-    pub(crate) async fn next_due(&self) -> Result<Option<Duration>, DatabaseError> {
+    /// Makes ready what is due (again). Answers how many tasks that were, and how long it takes until
+    /// the next one is due; `None` when none waits.
+    pub(crate) async fn ready_releases(&self) -> Result<(u64, Option<Duration>), DatabaseError> {
         self.db
-            .run("outbox.next_due", async {
-                let wait = sqlx::query_scalar!(
-                    r#"select extract(epoch from min(due_at) - clock_timestamp())::float8
-                       from outbox where phase <> 'ready'"#,
+            .run("outbox.ready", async {
+                let row = sqlx::query!(
+                    r#"with ready as (
+                           update outbox set phase = 'ready', message_id = null
+                           where task_id = any(array(
+                               select task_id from outbox
+                               where phase <> 'ready' and due_at <= now()
+                               for update skip locked
+                           ))
+                           returning task_id
+                       )
+                       select (select count(*) from ready) as "ready!",
+                              (select extract(epoch from min(due_at) - clock_timestamp())::float8
+                               from outbox
+                               where phase <> 'ready' and task_id not in (select task_id from ready)
+                              ) as wait"#,
                 )
                 .fetch_one(self.db.pool())
                 .await?;
-                Ok(wait.map(|wait| Duration::try_from_secs_f64(wait).unwrap_or_default()))
+                let wait = |wait| Duration::try_from_secs_f64(wait).unwrap_or_default();
+                Ok((decoded(row.ready.try_into())?, row.wait.map(wait)))
             })
             .await
     }

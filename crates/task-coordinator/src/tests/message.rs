@@ -310,6 +310,7 @@ async fn an_old_dead_letter_does_not_touch_a_task_that_went_on() {
     let first = bench.store.pick_releases().await.unwrap().remove(0).release;
     bench.pass(11).await;
     bench.report(&worker, 5).await;
+    bench.store.ready_releases().await.unwrap();
     let second = bench.store.pick_releases().await.unwrap().remove(0).release;
     assert_ne!(first.message, second.message);
     assert_eq!(

@@ -427,6 +427,54 @@ async fn tsk_07_a_retry_is_not_released_before_its_time() {
     assert_eq!(bench.claim(&worker, attempt.task).await.attempt, 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tsk_06_a_release_does_not_wait_until_the_one_before_is_written_down() {
+    let bench = Bench::start().await;
+    bench.worker("w", 5).await;
+    let first = bench.submit().await;
+    let mut other = bench.db.pool().begin().await.unwrap();
+    sqlx::query("select from tasks where id = $1 for update")
+        .bind(first.as_uuid())
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let (relay, stopped) = (bench.relay.clone(), stop.clone());
+    let relaying = tokio::spawn(async move { relay.run(&stopped).await });
+    let (_, released) = bench.take_soon(TYPE).await;
+    assert_eq!(released.task_id, first.to_string());
+    let second = bench.submit().await;
+    let (_, released) = bench.take_soon(TYPE).await;
+    assert_eq!(released.task_id, second.to_string());
+
+    assert_eq!(bench.kinds(first).await, ["created"], "it could not be");
+    other.commit().await.unwrap();
+    stop.cancel();
+    relaying.await.unwrap();
+    for task in [first, second] {
+        assert_eq!(bench.kinds(task).await, ["created", "released"]);
+    }
+}
+
+#[tokio::test]
+async fn tsk_01_a_choice_that_a_crash_took_back_starts_the_task_once() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("w", 1).await;
+    let task = bench.submit().await;
+    assert_eq!(bench.release().await, 1);
+    // The server forgot it: its commit had not waited for the disk.
+    sqlx::query("update outbox set phase = 'ready', message_id = null")
+        .execute(bench.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(bench.release().await, 1);
+    let messages = bench.take(TYPE, 2).await;
+    assert!(messages.iter().all(|(_, r)| r.task_id == task.to_string()));
+    bench.claim(&worker, task).await;
+    let repeated = bench.leases.claim(&worker, &[task]).await.unwrap();
+    assert_eq!(repeated, [Claimed::Refused(crate::task::Refusal::Held)]);
+}
+
 #[tokio::test]
 async fn a_claim_that_overtakes_the_confirm_leaves_the_history_in_order() {
     let bench = Bench::start().await;
