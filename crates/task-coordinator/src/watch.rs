@@ -163,7 +163,11 @@ impl Watchers {
         self.wake_all();
         loop {
             match listener.next().await {
-                Ok(Some(task)) => self.signal(task, || Signal::News),
+                Ok(Some(tasks)) => {
+                    for task in tasks {
+                        self.signal(task, || Signal::News);
+                    }
+                }
                 Ok(None) => self.wake_all(),
                 Err(error) => return error,
             }

@@ -7,6 +7,8 @@ use sutazai_proto::ids::TaskId;
 use super::{Store, uuids};
 
 const CHANNEL: &str = "task_events";
+/// Most ids in one notification: Postgres takes less than 8,000 bytes.
+const TOGETHER: i64 = 200;
 
 /// Hears which tasks have news.
 pub(crate) struct Listener(PgListener);
@@ -20,9 +22,12 @@ impl Store {
         self.db
             .run("task.announce", async {
                 sqlx::query!(
-                    "select pg_notify($1, id::text) from unnest($2::uuid[]) as u (id)",
+                    "select pg_notify($1, string_agg(id::text, ','))
+                     from unnest($2::uuid[]) with ordinality as u (id, place)
+                     group by (place - 1) / $3",
                     CHANNEL,
                     &uuids(ids),
+                    TOGETHER,
                 )
                 .fetch_all(self.db.pool())
                 .await
@@ -38,9 +43,12 @@ impl Store {
 }
 
 impl Listener {
-    /// Waits for news of a task; `None` when some may have been missed.
-    pub(crate) async fn next(&mut self) -> Result<Option<TaskId>, DatabaseError> {
+    /// Waits for news of tasks; `None` when some may have been missed.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<TaskId>>, DatabaseError> {
         let heard = self.0.try_recv().await?;
-        Ok(heard.and_then(|notification| notification.payload().parse().ok()))
+        Ok(heard.and_then(|notification| {
+            let ids = notification.payload().split(',').map(str::parse);
+            ids.collect::<Result<_, _>>().ok()
+        }))
     }
 }
