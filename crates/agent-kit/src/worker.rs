@@ -8,7 +8,7 @@ use sutazai_auth::identity::Identity;
 use sutazai_mesh::{channel::Mesh, registry::InstanceId};
 use sutazai_messaging::{Broker, BrokerError, Consumer, Outgoing, topology};
 use sutazai_proto::events::EventType;
-use sutazai_proto::tasks::v1::{TaskFinished, TaskProgress, task_finished};
+use sutazai_proto::tasks::v1::TaskProgress;
 use sutazai_resilience::Backoff;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,11 +30,12 @@ mod heartbeat;
 mod introduction;
 mod lease;
 mod pace;
+mod results;
 
 /// Leases that a worker keeps at most, results that were not acknowledged yet among them.
 const ROOM: usize = 512;
-/// Claims and progress reports that may wait to be sent.
-const WAITING: usize = 64;
+/// Claims, results and progress reports, of each, that may wait to be sent.
+const WAITING: usize = 128;
 /// Waits while the broker is not there at start.
 const START: Backoff = Backoff {
     min: Duration::from_millis(200),
@@ -80,6 +81,7 @@ struct Shared {
     room: Arc<Semaphore>,
     claims: mpsc::Sender<Claim>,
     progress: mpsc::Sender<TaskProgress>,
+    results: mpsc::Sender<results::Waiting>,
     runs: TaskTracker,
     /// Slots or leases changed.
     changed: Notify,
@@ -123,7 +125,8 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) {
         let (claims, claim_queue) = mpsc::channel(WAITING);
         let (progress, progress_queue) = mpsc::channel(WAITING);
-        let shared = Arc::new(self.shared(claims, progress));
+        let (results, result_queue) = mpsc::channel(WAITING);
+        let shared = Arc::new(self.shared(claims, progress, results));
         let ended = CancellationToken::new();
         let helpers = TaskTracker::new();
         let help = |work: futures::future::BoxFuture<'static, ()>| {
@@ -141,6 +144,11 @@ impl Worker {
             let serving = claim::serve(claim_queue, coordinator);
             let _ = claims_ended.run_until_cancelled(serving).await;
         }));
+        let (sender, results_ended) = (shared.clone(), ended.clone());
+        help(Box::pin(async move {
+            let serving = results::serve(result_queue, sender);
+            let _ = results_ended.run_until_cancelled(serving).await;
+        }));
 
         let started = stop.run_until_cancelled(consume(&shared)).await;
         let consumers = started.unwrap_or_default();
@@ -151,7 +159,12 @@ impl Worker {
         helpers.wait().await;
     }
 
-    fn shared(&self, claims: mpsc::Sender<Claim>, progress: mpsc::Sender<TaskProgress>) -> Shared {
+    fn shared(
+        &self,
+        claims: mpsc::Sender<Claim>,
+        progress: mpsc::Sender<TaskProgress>,
+        results: mpsc::Sender<results::Waiting>,
+    ) -> Shared {
         let Links {
             mesh,
             identity,
@@ -171,6 +184,7 @@ impl Worker {
             room: Arc::new(Semaphore::new(ROOM)),
             claims,
             progress,
+            results,
             runs: TaskTracker::new(),
             changed: Notify::new(),
             draining: CancellationToken::new(),
@@ -192,51 +206,6 @@ impl Shared {
         Load {
             free,
             held: self.leases.lock().len(),
-        }
-    }
-
-    /// Keeps the outcome of an attempt and sends it, unless the lease was lost meanwhile.
-    async fn conclude(&self, task_id: String, attempt: u32, outcome: task_finished::Outcome) {
-        let result = TaskFinished {
-            task_id,
-            attempt,
-            worker: self.worker.clone(),
-            outcome: Some(outcome),
-        };
-        if self.leases.lock().finish(result.clone()) {
-            self.send_results(vec![result]).await;
-        }
-    }
-
-    /// Sends again what the coordinator should know and does not.
-    async fn repeat_results(&self) {
-        let due = self.leases.lock().due_results();
-        if !due.is_empty() {
-            self.send_results(due).await;
-        }
-    }
-
-    async fn send_results(&self, results: Vec<TaskFinished>) {
-        let messages = results.iter().map(|result| {
-            let TaskFinished {
-                task_id, attempt, ..
-            } = result;
-            // Repetitions carry the same id, so that the coordinator's inbox drops them.
-            Outgoing::event(self.source, topology::EVENTS, TaskFinished::NAME, result)
-                .with_task(task_id, Some(*attempt))
-                .with_id(format!("finished:{task_id}:{attempt}"))
-        });
-        let outcomes = self.broker.publish_all(messages.collect()).await;
-        for (result, outcome) in results.iter().zip(outcomes) {
-            let TaskFinished {
-                task_id, attempt, ..
-            } = result;
-            match outcome {
-                Ok(()) => self.leases.lock().sent(task_id, *attempt),
-                Err(error) => {
-                    tracing::warn!(%error, task_id, attempt, "result was not taken over, will be sent again");
-                }
-            }
         }
     }
 

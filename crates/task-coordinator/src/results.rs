@@ -11,7 +11,7 @@ use crate::store::{Finished, Report, Store};
 use crate::watch::Watchers;
 
 /// Most results in one transaction.
-pub(crate) const BATCH: u16 = 64;
+pub(crate) const BATCH: u16 = 128;
 /// Nobody waits for company: while one batch is being stored, the next one gathers.
 const LINGER: Duration = Duration::ZERO;
 

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::coordinator::Coordinator;
 
 /// Most tasks in one call.
-const BATCH: usize = 64;
-/// How long the first of a batch waits for others that arrive together with it.
-const LINGER: Duration = Duration::from_millis(1);
+const BATCH: usize = 128;
+/// Nobody waits for company: while one call is under way, the next batch gathers.
+const LINGER: Duration = Duration::ZERO;
 
 /// One delivery that waits for its claim.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) enum Claimed {
     Unanswered,
 }
 
-/// Serves claims until every sender is gone; while a call is under way, the next batch gathers.
+/// Serves claims until every sender is gone.
 pub(crate) async fn serve(mut claims: mpsc::Receiver<Claim>, coordinator: Coordinator) {
     while let Some(batch) = gather(&mut claims, BATCH, LINGER).await {
         let response = match coordinator.claim(distinct(&batch)).await {
