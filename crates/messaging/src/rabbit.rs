@@ -18,6 +18,7 @@ use crate::message::Outgoing;
 use crate::observe;
 use crate::topology::Topology;
 
+mod acks;
 mod consume;
 mod declare;
 mod declared;

@@ -14,6 +14,7 @@ use tokio_stream::StreamExt;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
 
+use super::acks::Acks;
 use super::failure::{is_missing, late, unavailable};
 use super::link::Link;
 use super::settle::{Settled, Settler};
@@ -46,6 +47,7 @@ pub(super) struct Work {
 pub(super) struct Subscription {
     channel: Channel,
     stream: Stream,
+    acks: Acks,
 }
 
 impl Work {
@@ -87,6 +89,7 @@ impl Work {
             Ok(stream) => Ok(Subscription {
                 stream: stream?,
                 channel: channel.clone(),
+                acks: Acks::start(),
             }),
             Err(_) => Err(late("no consumer was made")),
         }
@@ -118,7 +121,11 @@ impl Work {
                 Some(_) = at_work.join_next() => {}
                 arrived = subscription.stream.next(), if at_work.len() < room => match arrived {
                     Some(Ok(arrived)) => {
-                        let held = self.clone().handle(arrived, subscription.channel.clone(), stop.clone());
+                        let held = self.clone().handle(
+                            arrived,
+                            (subscription.channel.clone(), subscription.acks.clone()),
+                            stop.clone(),
+                        );
                         at_work.spawn(held.in_current_span());
                     }
                     Some(Err(error)) => {
@@ -155,11 +162,18 @@ impl Work {
     }
 
     /// Handles one delivery and settles it on the channel that it came by, which stays open for it.
-    async fn handle(self, mut arrived: Arrived, _channel: Channel, stop: CancellationToken) {
+    async fn handle(
+        self,
+        mut arrived: Arrived,
+        (_channel, acks): (Channel, Acks),
+        stop: CancellationToken,
+    ) {
         let delivery = wire::delivery(&self.queue, &self.user, &mut arrived);
         let settled = Settled {
             delivery: &delivery,
             acker: &arrived.acker,
+            tag: arrived.delivery_tag,
+            acks: &acks,
             stop: &stop,
         };
         if self.settler.is_spent(&delivery, 0) {

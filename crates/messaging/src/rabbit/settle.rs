@@ -2,13 +2,11 @@
 
 use std::{io, time::Duration};
 
-use lapin::{
-    Acker,
-    options::{BasicAckOptions, BasicRejectOptions},
-};
+use lapin::Acker;
 use sutazai_resilience::Backoff;
 use tokio_util::sync::CancellationToken;
 
+use super::acks::{Acks, Verdict};
 use super::declared::Declared;
 use super::failure::unavailable;
 use super::publish::Publisher;
@@ -35,6 +33,9 @@ pub(super) struct Settler {
 pub(super) struct Settled<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) acker: &'a Acker,
+    /// Its number on its channel.
+    pub(super) tag: u64,
+    pub(super) acks: &'a Acks,
     /// Ends the tries to publish: the delivery then goes back to its queue.
     pub(super) stop: &'a CancellationToken,
 }
@@ -140,21 +141,22 @@ impl Settler {
 
 impl Settled<'_> {
     async fn acknowledge(&self) {
-        let acked = self.acker.ack(BasicAckOptions::default()).await;
-        self.report(acked);
+        self.end(Verdict::Done).await;
     }
 
-    /// Puts the delivery back to the head of its queue, counted. Never by `basic.nack`: RabbitMQ
-    /// 4.3 does not count that.
+    /// Puts the delivery back to the head of its queue, counted.
     async fn give_back(&self) {
-        let rejected = self.acker.reject(BasicRejectOptions { requeue: true });
-        self.report(rejected.await);
+        self.end(Verdict::GiveBack).await;
     }
 
     /// Lets the broker itself dead-letter the delivery, by what its queue says.
     async fn discard(&self) {
-        let rejected = self.acker.reject(BasicRejectOptions { requeue: false });
-        self.report(rejected.await);
+        self.end(Verdict::Discard).await;
+    }
+
+    async fn end(&self, verdict: Verdict) {
+        let settled = self.acks.settle(self.tag, self.acker, verdict).await;
+        self.report(settled);
     }
 
     fn report(&self, settled: Result<bool, lapin::Error>) {

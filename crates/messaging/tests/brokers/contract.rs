@@ -37,6 +37,7 @@ macro_rules! contract {
             sec_05_a_message_keeps_its_author => outcomes::a_message_keeps_its_author,
             tsk_02_prefetch_bounds_the_handlers => consumers::prefetch_bounds_the_handlers,
             tsk_04_stopping_waits_for_the_handlers => consumers::stopping_waits_for_the_handlers,
+            tsk_04_what_is_at_work_is_not_acknowledged_with_what_is_done => consumers::what_is_at_work_is_not_acknowledged_with_what_is_done,
             tsk_04_a_dropped_consumer_stops => consumers::a_dropped_consumer_stops,
             tsk_06_consumers_share_a_queue => consumers::consumers_share_a_queue,
             tsk_06_a_retry_finds_whoever_is_free => consumers::a_retry_finds_whoever_is_free,

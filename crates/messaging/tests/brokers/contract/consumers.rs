@@ -161,3 +161,41 @@ pub(crate) async fn a_retry_finds_whoever_is_free(broker: impl Broker) {
     consumers.0.stop().await;
     consumers.1.stop().await;
 }
+
+pub(crate) async fn what_is_at_work_is_not_acknowledged_with_what_is_done(broker: impl Broker) {
+    const MANY: usize = 10;
+    let broker = declared(broker).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (handler, mut deliveries) = scripted({
+        let gate = gate.clone();
+        move |delivery| {
+            let gate = gate.clone();
+            Box::pin(async move {
+                if delivery.id == "0" && delivery.delivery_count == 0 {
+                    gate.acquire().await.unwrap().forget();
+                    assert!(delivery.delivery_count > 0, "this panic is wanted");
+                }
+                Outcome::Done
+            })
+        }
+    });
+    let prefetch = u16::try_from(MANY).unwrap();
+    let consumer = broker.consume(QUEUE, prefetch, handler).await.unwrap();
+    // The second half arrives only because the first one was acknowledged, all but its first.
+    for number in 0..2 * MANY {
+        broker.publish(task(&number.to_string())).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    for _ in 0..2 * MANY {
+        seen.push(next(&mut deliveries).await.id);
+    }
+    gate.add_permits(1);
+    let again = next(&mut deliveries).await;
+    assert_eq!((again.id.as_str(), again.delivery_count), ("0", 1));
+    consumer.stop().await;
+    assert!(deliveries.try_recv().is_err(), "another one came again");
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 2 * MANY);
+    depth_reaches(&broker, QUEUE, 0).await;
+}
