@@ -2,7 +2,8 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
+use moka::sync::Cache;
 use sutazai_mesh::{catalog::ServiceName, channel::ROUTING_KEY};
 use sutazai_proto::status::chain;
 use sutazai_resilience::Deadline;
@@ -17,6 +18,11 @@ use crate::{
 
 /// What a call keeps of its budget for the way back.
 const KEPT: Duration = Duration::from_millis(50);
+/// How long a token serves further calls to the same service for the same user: a third of its life.
+/// Making one and checking its signature at the other end costs more than the rest of a short call.
+const REUSED: TimeDelta = TimeDelta::seconds(20);
+/// How many tokens are kept for that.
+const REMEMBERED: u64 = 10_000;
 
 /// A service's own identity, with which it calls and is called.
 #[derive(Clone, Debug)]
@@ -27,6 +33,14 @@ struct Inner {
     service: ServiceName,
     key: SigningKey,
     verifier: Verifier,
+    spoken: Cache<(ServiceName, Option<Principal>), Spoken>,
+}
+
+/// A token that was made, as it stands in a request.
+#[derive(Clone, Debug)]
+struct Spoken {
+    authorization: AsciiMetadataValue,
+    at: DateTime<Utc>,
 }
 
 impl Identity {
@@ -36,6 +50,10 @@ impl Identity {
             service,
             key,
             verifier: Verifier::new(keys),
+            spoken: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(REUSED.to_std().unwrap_or(Duration::ZERO))
+                .build(),
         }))
     }
 
@@ -117,12 +135,10 @@ impl Identity {
         if budget.is_over() {
             return Err(AuthError::DeadlineExceeded);
         }
-        let Inner { service, key, .. } = &*self.0;
-        let issued = token::issue_service(key, *service, to, on_behalf, Utc::now())?;
-        let mut authorization = ascii(&format!("Bearer {}", issued.token))?;
-        // Kept out of logs and of the compression table of the connection.
-        authorization.set_sensitive(true);
-        metadata.insert("authorization", authorization);
+        metadata.insert(
+            "authorization",
+            self.authorization(to, on_behalf, Utc::now())?,
+        );
         if let Some(principal) = on_behalf {
             // Where a service is balanced by key, the calls for one user meet the same instance.
             metadata.insert(ROUTING_KEY, ascii(&principal.subject)?);
@@ -130,8 +146,77 @@ impl Identity {
         metadata.insert("grpc-timeout", ascii(&budget.to_grpc_timeout())?);
         Ok(())
     }
+
+    /// Returns a token that was made a moment ago, or makes one.
+    fn authorization(
+        &self,
+        to: ServiceName,
+        on_behalf: Option<&Principal>,
+        now: DateTime<Utc>,
+    ) -> Result<AsciiMetadataValue, AuthError> {
+        let whom = (to, on_behalf.cloned());
+        // By the clock that its reader judges it by: that one may have been set meanwhile.
+        let fits = |spoken: &Spoken| (TimeDelta::zero()..REUSED).contains(&(now - spoken.at));
+        if let Some(spoken) = self.0.spoken.get(&whom).filter(fits) {
+            return Ok(spoken.authorization);
+        }
+        let Inner { service, key, .. } = &*self.0;
+        let issued = token::issue_service(key, *service, to, on_behalf, now)?;
+        let mut authorization = ascii(&format!("Bearer {}", issued.token))?;
+        // Kept out of logs and of the compression table of the connection.
+        authorization.set_sensitive(true);
+        let spoken = Spoken {
+            authorization: authorization.clone(),
+            at: now,
+        };
+        self.0.spoken.insert(whom, spoken);
+        Ok(authorization)
+    }
 }
 
 fn ascii(text: &str) -> Result<AsciiMetadataValue, AuthError> {
     AsciiMetadataValue::try_from(text).map_err(AuthError::Metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        keys::PublishedKey,
+        principal::{DEFAULT_TENANT, Role},
+    };
+
+    #[test]
+    fn sec_14_a_token_serves_like_calls_for_a_while_and_no_others() {
+        let key = SigningKey::generate().unwrap();
+        let keys = KeySet::fixed([PublishedKey {
+            issuer: Issuer::Service(ServiceName::Backend),
+            key: key.public().clone(),
+        }]);
+        let identity = Identity::new(ServiceName::Backend, key, keys);
+        let alice = Principal {
+            subject: "alice".to_owned(),
+            tenant: DEFAULT_TENANT.to_owned(),
+            roles: vec![Role::User],
+            scopes: None,
+        };
+        let viewer = Principal {
+            roles: vec![Role::Viewer],
+            ..alice.clone()
+        };
+        let now = Utc::now();
+        let to = ServiceName::TaskCoordinator;
+        let say = |to, whom, seconds| {
+            let then = now + TimeDelta::seconds(seconds);
+            identity.authorization(to, whom, then).unwrap()
+        };
+        let first = say(to, Some(&alice), 0);
+        assert_eq!(say(to, Some(&alice), 19), first);
+        assert_ne!(say(ServiceName::OllamaProxy, Some(&alice), 0), first);
+        assert_ne!(say(to, Some(&viewer), 0), first);
+        assert_ne!(say(to, None, 0), first);
+        let later = say(to, Some(&alice), 20);
+        assert_ne!(later, first, "a third of its life is over");
+        assert_ne!(say(to, Some(&alice), 0), later, "the clock was set back");
+    }
 }

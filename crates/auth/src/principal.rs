@@ -27,7 +27,7 @@ pub enum Role {
 }
 
 /// Who a request is for and what they may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
     /// Id of the account.
     pub subject: String,
