@@ -94,6 +94,11 @@ impl Relay {
         if !self.broker.durable() {
             self.release_again(stop).await;
         }
+        self.go_on(stop).await;
+    }
+
+    /// Relays as [`Relay::run`] does, once nothing of an earlier process is left to repeat.
+    pub(crate) async fn go_on(&self, stop: &CancellationToken) {
         let (taken, to_confirm) = mpsc::channel(TAKEN);
         tokio::join!(
             Box::pin(self.release(taken, stop)),
