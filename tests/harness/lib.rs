@@ -13,6 +13,7 @@ pub mod platform;
 mod client;
 mod fleet;
 mod history;
+mod lasting;
 mod people;
 mod producer;
 pub mod program;

@@ -1,17 +1,13 @@
 //! One test of a process at a time has the machine, and one platform that those tests share.
 
-use std::{ops::Deref, sync::OnceLock, thread};
+use std::ops::Deref;
 
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::{Mutex, MutexGuard},
-};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::Platform;
+use crate::lasting::Lasting;
 
-/// The platform with the runtime that it lives on: each test has a runtime of its own, which ends
-/// with it.
-static SHARED: OnceLock<(Runtime, Platform)> = OnceLock::new();
+static SHARED: Lasting<Platform> = Lasting::new();
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The machine for one test alone; the others wait until this is dropped.
@@ -46,28 +42,10 @@ where
     F: Future<Output = Platform>,
 {
     let alone = alone().await;
-    let platform = tokio::task::spawn_blocking(|| &SHARED.get_or_init(|| begin(start)).1);
-    let platform = platform.await.expect("the platform");
+    let platform = SHARED.get(start).await;
     platform.whole().await;
     Turn {
         platform,
         _alone: alone,
     }
-}
-
-fn begin<F>(start: impl FnOnce() -> F + Send + 'static) -> (Runtime, Platform)
-where
-    F: Future<Output = Platform>,
-{
-    // A thread of its own: one that belongs to a runtime can not drive another.
-    let started = thread::spawn(|| {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let platform = runtime.block_on(start());
-        (runtime, platform)
-    });
-    started.join().expect("the platform")
 }

@@ -130,7 +130,7 @@ impl Pool {
         }
     }
 
-    /// Leaves the callee out at once: nobody listens there, so each further try would fail as well.
+    /// Leaves the callee out at once: it can not be connected to, so each further try would fail as well.
     pub(super) fn unreachable(&self, member: &Member) {
         member.outlier().fault();
         self.leave_out(member);

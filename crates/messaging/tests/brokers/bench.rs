@@ -37,6 +37,16 @@ where
     (Arc::new(Scripted { seen, answer }), deliveries)
 }
 
+/// Returns a handler that has its own clone of something in each answer, and what it sees.
+pub(crate) fn sharing<S, F>(shared: &S, answer: F) -> (Arc<dyn Handler>, mpsc::Receiver<Delivery>)
+where
+    S: Clone + Send + Sync + 'static,
+    F: Fn(S, Delivery) -> Answer + Send + Sync + 'static,
+{
+    let shared = shared.clone();
+    scripted(move |delivery| answer(shared.clone(), delivery))
+}
+
 /// Returns a handler that is always done, and what it sees.
 pub(crate) fn collector() -> (Arc<dyn Handler>, mpsc::Receiver<Delivery>) {
     scripted(|_| Box::pin(async { Outcome::Done }))

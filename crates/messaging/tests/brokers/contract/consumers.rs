@@ -12,23 +12,22 @@ use sutazai_messaging::{Broker, Outcome};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::bench::{PATIENCE, QUEUE, collector, declared, depth_reaches, next, scripted, task};
+use crate::bench::{
+    Answer, PATIENCE, QUEUE, collector, declared, depth_reaches, next, sharing, task,
+};
 
 pub(crate) async fn prefetch_bounds_the_handlers(broker: impl Broker) {
     let broker = declared(broker).await;
     let gate = Arc::new(Semaphore::new(0));
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (handler, mut deliveries) = scripted({
-        let (gate, running, most) = (gate.clone(), running.clone(), most.clone());
-        move |_| {
-            let (gate, running, most) = (gate.clone(), running.clone(), most.clone());
-            Box::pin(async move {
-                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                gate.acquire().await.unwrap().forget();
-                running.fetch_sub(1, Ordering::SeqCst);
-                Outcome::Done
-            })
-        }
+    let shared = (gate.clone(), running, most.clone());
+    let (handler, mut deliveries) = sharing(&shared, |(gate, running, most), _| {
+        Box::pin(async move {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            gate.acquire().await.unwrap().forget();
+            running.fetch_sub(1, Ordering::SeqCst);
+            Outcome::Done
+        })
     });
     let consumer = broker.consume(QUEUE, 3, handler).await.unwrap();
     for number in 0..10 {
@@ -51,16 +50,13 @@ pub(crate) async fn stopping_waits_for_the_handlers(broker: impl Broker) {
     let broker = declared(broker).await;
     let gate = Arc::new(Semaphore::new(0));
     let ended = Arc::new(AtomicUsize::new(0));
-    let (handler, mut deliveries) = scripted({
-        let (gate, ended) = (gate.clone(), ended.clone());
-        move |_| {
-            let (gate, ended) = (gate.clone(), ended.clone());
-            Box::pin(async move {
-                gate.acquire().await.unwrap().forget();
-                ended.fetch_add(1, Ordering::SeqCst);
-                Outcome::Done
-            })
-        }
+    let shared = (gate.clone(), ended.clone());
+    let (handler, mut deliveries) = sharing(&shared, |(gate, ended), _| {
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            ended.fetch_add(1, Ordering::SeqCst);
+            Outcome::Done
+        })
     });
     let consumer = broker.consume(QUEUE, 1, handler).await.unwrap();
     broker.publish(task("in flight")).await.unwrap();
@@ -98,18 +94,14 @@ pub(crate) async fn a_dropped_consumer_stops(broker: impl Broker) {
 pub(crate) async fn consumers_share_a_queue(broker: impl Broker) {
     let broker = declared(broker).await;
     let gate = Arc::new(Semaphore::new(0));
-    let holding = |gate: &Arc<Semaphore>| {
-        let gate = gate.clone();
-        scripted(move |_| {
-            let gate = gate.clone();
-            Box::pin(async move {
-                gate.acquire().await.unwrap().forget();
-                Outcome::Done
-            })
+    let holding = |gate: Arc<Semaphore>, _| -> Answer {
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            Outcome::Done
         })
     };
-    let (one, mut deliveries_one) = holding(&gate);
-    let (two, mut deliveries_two) = holding(&gate);
+    let (one, mut deliveries_one) = sharing(&gate, holding);
+    let (two, mut deliveries_two) = sharing(&gate, holding);
     let consumers = (
         broker.consume(QUEUE, 1, one).await.unwrap(),
         broker.consume(QUEUE, 1, two).await.unwrap(),
@@ -129,19 +121,15 @@ pub(crate) async fn consumers_share_a_queue(broker: impl Broker) {
 pub(crate) async fn a_retry_finds_whoever_is_free(broker: impl Broker) {
     let broker = declared(broker).await;
     let gate = Arc::new(Semaphore::new(0));
-    let (handler, mut deliveries) = scripted({
-        let gate = gate.clone();
-        move |delivery| {
-            let gate = gate.clone();
-            Box::pin(async move {
-                match (delivery.id.as_str(), delivery.delivery_count) {
-                    ("later", 0) => return Outcome::Retry(Duration::from_millis(50)),
-                    ("busy", _) => gate.acquire().await.unwrap().forget(),
-                    _ => {}
-                }
-                Outcome::Done
-            })
-        }
+    let (handler, mut deliveries) = sharing(&gate, |gate, delivery| {
+        Box::pin(async move {
+            match (delivery.id.as_str(), delivery.delivery_count) {
+                ("later", 0) => return Outcome::Retry(Duration::from_millis(50)),
+                ("busy", _) => gate.acquire().await.unwrap().forget(),
+                _ => {}
+            }
+            Outcome::Done
+        })
     });
     let consumers = (
         broker.consume(QUEUE, 1, handler.clone()).await.unwrap(),
@@ -166,18 +154,14 @@ pub(crate) async fn what_is_at_work_is_not_acknowledged_with_what_is_done(broker
     const MANY: usize = 10;
     let broker = declared(broker).await;
     let gate = Arc::new(Semaphore::new(0));
-    let (handler, mut deliveries) = scripted({
-        let gate = gate.clone();
-        move |delivery| {
-            let gate = gate.clone();
-            Box::pin(async move {
-                if delivery.id == "0" && delivery.delivery_count == 0 {
-                    gate.acquire().await.unwrap().forget();
-                    assert!(delivery.delivery_count > 0, "this panic is wanted");
-                }
-                Outcome::Done
-            })
-        }
+    let (handler, mut deliveries) = sharing(&gate, |gate, delivery| {
+        Box::pin(async move {
+            if delivery.id == "0" && delivery.delivery_count == 0 {
+                gate.acquire().await.unwrap().forget();
+                assert!(delivery.delivery_count > 0, "this panic is wanted");
+            }
+            Outcome::Done
+        })
     });
     let prefetch = u16::try_from(MANY).unwrap();
     let consumer = broker.consume(QUEUE, prefetch, handler).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_stream::StreamExt;
 
 use crate::bench::{
-    PATIENCE, QUEUE, TYPE, collector, declared, depth_reaches, next, scripted, task,
+    PATIENCE, QUEUE, TYPE, collector, declared, depth_reaches, next, sharing, task,
 };
 use crate::real::{Place, rabbit};
 
@@ -115,17 +115,13 @@ async fn trap_6_a_delivery_is_never_settled_on_another_channel() {
     let place = Place::new().await;
     let broker = declared(place.broker("worker")).await;
     let gate = Arc::new(Semaphore::new(0));
-    let (handler, mut deliveries) = scripted({
-        let gate = gate.clone();
-        move |delivery| {
-            let gate = gate.clone();
-            Box::pin(async move {
-                if delivery.delivery_count == 0 {
-                    gate.acquire().await.unwrap().forget();
-                }
-                Outcome::Done
-            })
-        }
+    let (handler, mut deliveries) = sharing(&gate, |gate, delivery| {
+        Box::pin(async move {
+            if delivery.delivery_count == 0 {
+                gate.acquire().await.unwrap().forget();
+            }
+            Outcome::Done
+        })
     });
     let consumer = broker.consume(QUEUE, 2, handler).await.unwrap();
     broker.publish(task("a")).await.unwrap();
