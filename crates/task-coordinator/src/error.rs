@@ -1,6 +1,6 @@
 //! Why a request about tasks is not answered as asked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_messaging::BrokerError;
@@ -8,6 +8,7 @@ use sutazai_persistence::DatabaseError;
 use sutazai_proto::{Coded, Details, ErrorCode, Violation, ids::TaskId};
 use uuid::Uuid;
 
+use crate::desk::Unstored;
 use crate::submission::near_names;
 use crate::task::Payload;
 
@@ -71,13 +72,31 @@ pub enum Error {
     Stopping,
     /// The database did not do its part.
     #[error("the tasks can not be reached")]
-    Database(#[from] DatabaseError),
+    Database(#[source] Arc<DatabaseError>),
+    /// Nobody knows whether it was done.
+    #[error("the work broke off")]
+    BrokenOff,
 }
 
 impl Error {
     /// Tells whether the same request may be answered otherwise in a moment.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::KeyInFlight) || self.code().policy().retryable
+    }
+}
+
+impl From<DatabaseError> for Error {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<Unstored> for Error {
+    fn from(unstored: Unstored) -> Self {
+        match unstored {
+            Unstored::Database(error) => Self::Database(error),
+            Unstored::Lost => Self::BrokenOff,
+        }
     }
 }
 
@@ -95,6 +114,7 @@ impl Coded for Error {
             Self::NotAWorker(_) => ErrorCode::PermissionDenied,
             Self::Stopping => ErrorCode::Unavailable,
             Self::Database(error) => error.code(),
+            Self::BrokenOff => ErrorCode::Internal,
         }
     }
 
@@ -116,6 +136,7 @@ impl Coded for Error {
             Self::NotAWorker(_) => "missing_permission",
             Self::Stopping => "service_stopping",
             Self::Database(error) => error.reason(),
+            Self::BrokenOff => "internal",
         }
     }
 
@@ -150,7 +171,8 @@ impl Coded for Error {
             | Self::DeadLetterCut(_)
             | Self::QueueGone(_)
             | Self::Broker(_)
-            | Self::NotAWorker(_) => Details::default(),
+            | Self::NotAWorker(_)
+            | Self::BrokenOff => Details::default(),
         }
     }
 }

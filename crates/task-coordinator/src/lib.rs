@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod admission;
 mod answer;
 mod config;
 mod consumer;
 mod credit;
 mod dead_letter;
+mod desk;
 mod error;
 mod grpc;
 mod intake;

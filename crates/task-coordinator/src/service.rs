@@ -22,12 +22,13 @@ use crate::answer::{AnswerRelay, Answers};
 use crate::config::Config;
 use crate::consumer::{Events, Rejected, Unroutable};
 use crate::dead_letter::DeadLetters;
+use crate::desk;
 use crate::grpc;
 use crate::intake::Intake;
 use crate::lease::Leases;
 use crate::outbox::{Bell, Relay};
 use crate::reaper::Reaper;
-use crate::results::{self, Results};
+use crate::results::Results;
 use crate::retention;
 use crate::store::{MIGRATOR, Store};
 use crate::tasks::Tasks;
@@ -35,7 +36,7 @@ use crate::watch::Watchers;
 
 const NAME: ServiceName = ServiceName::TaskCoordinator;
 /// Results that are applied at once: as many as share a transaction.
-const EVENTS_AT_ONCE: u16 = results::BATCH;
+const EVENTS_AT_ONCE: u16 = desk::BATCH;
 /// Submissions that are stored at once.
 const INTAKE_AT_ONCE: u16 = 16;
 /// Rare messages need no haste.
@@ -86,7 +87,7 @@ impl Config {
             watchers.clone(),
             bell.clone(),
         );
-        let (results, desk) = Results::new(store.clone(), watchers.clone(), bell);
+        let results = Results::new(store.clone(), watchers.clone(), bell);
         let letters = DeadLetters::new(store.clone(), broker.clone());
         let answers = Answers::new(broker.clone(), self.rules.publish);
         let told = AnswerRelay::new(store.clone(), answers.clone(), watchers.clone());
@@ -142,8 +143,6 @@ impl Config {
         let (hears, heard_store) = (watchers.clone(), store.clone());
         let ages = self.ages;
         let process = builder
-            // Ends after the last handler that brings a result.
-            .background("task-results", async move |_| desk.serve().await)
             .background("outbox-relay", async move |stop| relay.run(&stop).await)
             .background("task-answers", async move |stop| told.run(&stop).await)
             .background("task-intake", async move |stop| {

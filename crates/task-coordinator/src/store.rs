@@ -13,6 +13,7 @@ use crate::task::{Payload, State, Task};
 mod answers;
 mod dead_letters;
 mod listen;
+mod make;
 mod outbox;
 mod read;
 mod report;

@@ -79,6 +79,11 @@ impl Operation {
 }
 
 impl Submission {
+    /// Tells whether its rows are all there is to store: no key to take, no answer to keep.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.key.is_none() && self.reply_to.is_none()
+    }
+
     /// Completes the request with what its type prescribes.
     pub(crate) fn spec(&self, task_type: &TaskType, now: DateTime<Utc>) -> Spec {
         let Submitter {

@@ -18,7 +18,7 @@ pub(crate) use decide::{Loss, Outcome, Refusal};
 pub(crate) use event::{Event, Recorded};
 pub(crate) use failure::Failure;
 pub(crate) use fold::Change;
-pub(crate) use spec::{EffectMode, Payload, Spec, State, TypeName, UnknownText};
+pub(crate) use spec::{EffectMode, Payload, Spec, State, TypeName};
 
 /// What the events of one task fold to.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,9 @@ use futures::Stream;
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::ids::TaskId;
 
+use crate::admission::Admission;
 use crate::credit::TaskType;
+use crate::desk::Desk;
 use crate::error::Error;
 use crate::outbox::Bell;
 use crate::store::{Page, Place, ReleaseRef, Store, Submitted, View};
@@ -15,6 +17,8 @@ use crate::watch::{Item, Progress, Watchers, follow};
 #[derive(Clone, Debug)]
 pub(crate) struct Tasks {
     store: Store,
+    /// Stores submissions that arrive together.
+    admission: Desk<Admission>,
     watchers: Watchers,
     bell: Bell,
 }
@@ -22,6 +26,7 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn new(store: Store, watchers: Watchers, bell: Bell) -> Self {
         Self {
+            admission: Admission::open(store.clone(), bell.clone()),
             store,
             watchers,
             bell,
@@ -30,18 +35,21 @@ impl Tasks {
 
     /// Stores a task; true when an earlier request with the same key did.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<(View, bool), Error> {
-        match self.store.submit(&submission).await? {
-            Submitted::Made(view) => {
+        let submitted = if submission.is_plain() {
+            self.admission.enter(submission).await?
+        } else {
+            let submitted = self.store.submit(&submission).await?;
+            if submitted.is_made() {
                 self.bell.ring();
-                Ok((view, false))
             }
+            submitted
+        };
+        match submitted {
+            Submitted::Made(view) => Ok((view, false)),
             Submitted::Replayed(view) => Ok((view, true)),
             Submitted::KeyReused => Err(Error::KeyReused),
             Submitted::KeyInFlight => Err(Error::KeyInFlight),
-            Submitted::UnknownType { known } => Err(Error::UnknownTaskType {
-                name: submission.task_type,
-                known,
-            }),
+            Submitted::UnknownType { name, known } => Err(Error::UnknownTaskType { name, known }),
         }
     }
 

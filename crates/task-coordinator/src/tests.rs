@@ -27,6 +27,7 @@ use crate::task::{EffectMode, Failure, Outcome, Payload, Recorded, State, Task};
 use crate::tasks::Tasks;
 use crate::watch::Watchers;
 
+mod admission;
 mod attempt;
 mod end;
 mod follow;
@@ -86,8 +87,7 @@ impl Bench {
         let store = Store::new(db.clone(), rules);
         let (watchers, bell) = (Watchers::default(), Bell::default());
         let shared = Arc::new(broker.clone());
-        let (results, desk) = Results::new(store.clone(), watchers.clone(), bell.clone());
-        tokio::spawn(desk.serve());
+        let results = Results::new(store.clone(), watchers.clone(), bell.clone());
         Self {
             tasks: Tasks::new(store.clone(), watchers.clone(), bell.clone()),
             leases: Leases::new(store.clone(), watchers.clone(), bell.clone()),

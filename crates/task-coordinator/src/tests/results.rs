@@ -3,7 +3,7 @@
 use futures::future::join_all;
 
 use super::*;
-use crate::results::Unapplied;
+use crate::desk::Unstored;
 use crate::store::Finished;
 
 const TRANSACTIONS: &str = "select count(distinct xmin::text) from inbox";
@@ -47,7 +47,7 @@ async fn tsk_01_a_result_that_the_database_refuses_fails_alone() {
     for (number, (end, attempt)) in ends.into_iter().zip(&attempts).enumerate() {
         let task = bench.task(attempt.task).await;
         if number == 7 {
-            assert!(matches!(end, Err(Unapplied::Database(_))), "{end:?}");
+            assert!(matches!(end, Err(Unstored::Database(_))), "{end:?}");
             is(&task, State::Running);
         } else {
             end.unwrap();
@@ -117,6 +117,6 @@ async fn a_database_that_is_gone_leaves_every_result_for_later() {
         bench.results.finish(report)
     });
     for end in join_all(reports).await {
-        assert!(matches!(end, Err(Unapplied::Database(_))), "{end:?}");
+        assert!(matches!(end, Err(Unstored::Database(_))), "{end:?}");
     }
 }

@@ -40,9 +40,10 @@ async fn r1_submissions_that_wait_keep_no_worker_waiting() {
         .execute(&mut *lock)
         .await
         .unwrap();
-    // More than there are connections.
-    let submissions = (0..40).map(|_| bench.tasks.submit(submission()));
-    let submissions = async { join_all(submissions).await };
+    // More than there are connections, of both kinds: on its own and together with others.
+    let own = (0..40).map(|number| keyed(&number.to_string(), 1));
+    let wanted = own.chain((0..40).map(|_| submission()));
+    let submissions = join_all(wanted.map(|wanted| bench.tasks.submit(wanted)));
     let work = async {
         while bench.db.pool_stats().waiters == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
