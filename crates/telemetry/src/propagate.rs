@@ -20,7 +20,7 @@ const STATE: HeaderName = HeaderName::from_static("tracestate");
 /// Writes the current span into the headers of a request.
 pub fn inject(headers: &mut HeaderMap) {
     with_current(|parent, state| {
-        if let Ok(parent) = HeaderValue::from_str(parent) {
+        if let Ok(parent) = HeaderValue::from_bytes(parent) {
             headers.insert(PARENT, parent);
         }
         if let Some(Ok(state)) = state.map(HeaderValue::try_from) {
@@ -32,7 +32,8 @@ pub fn inject(headers: &mut HeaderMap) {
 /// Writes the current span into the headers of a message.
 pub fn inject_map(headers: &mut BTreeMap<String, String>) {
     with_current(|parent, state| {
-        headers.insert(PARENT.as_str().to_owned(), parent.to_owned());
+        let parent = String::from_utf8_lossy(parent).into_owned();
+        headers.insert(PARENT.as_str().to_owned(), parent);
         headers.extend(state.map(|state| (STATE.as_str().to_owned(), state)));
     });
 }
@@ -42,6 +43,10 @@ pub fn inject_map(headers: &mut BTreeMap<String, String>) {
 ///
 /// Call it before the span is entered or logged in: a span that has begun keeps its trace.
 pub fn set_parent(span: &Span, service: &str, headers: &HeaderMap) {
+    // Most requests of strangers come without: then there is nothing to read and nowhere to move to.
+    if !headers.contains_key(PARENT) && traces::begin(span, service) {
+        return;
+    }
     // A server's connections may spawn where no span is current: it has to say who it is.
     set_parent_from(span, &service::context_of(service), &HeadersRead(headers));
 }
@@ -58,14 +63,11 @@ pub fn trace_id() -> Option<String> {
 }
 
 /// Hands over the current span as the headers have it, if it is in a trace.
-fn with_current(write: impl FnOnce(&str, Option<String>)) {
+fn with_current(write: impl FnOnce(&[u8], Option<String>)) {
     if let Some(ids) = traces::ids() {
         let state = ids.trace_state().header();
-        let parent = traceparent(&ids);
-        write(
-            &String::from_utf8_lossy(&parent),
-            Some(state).filter(|state| !state.is_empty()),
-        );
+        let state = Some(state).filter(|state| !state.is_empty());
+        write(&traceparent(&ids), state);
     }
 }
 

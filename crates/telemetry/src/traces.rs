@@ -179,6 +179,12 @@ pub(crate) fn service() -> Option<Service> {
     service.flatten()
 }
 
+/// Makes a span that begins a trace the work of a service, if it is one; where spans are recorded none is,
+/// for its recorder has to hear of it in a context.
+pub(crate) fn begin(span: &Span, service: &str) -> bool {
+    place::begun(span, service)
+}
+
 /// Moves a span that has not begun into the trace and the service of a context.
 pub(crate) fn set_parent(span: &Span, context: Context) {
     if place::moved(span, &context) {

@@ -39,24 +39,24 @@ impl SpanFields {
     }
 
     /// Takes the field if it is one of these.
-    fn take(&mut self, field: &Field, text: impl FnOnce() -> String) -> bool {
+    fn take(&mut self, field: &Field, text: impl FnOnce() -> Arc<str>) -> bool {
         let place = match field.name() {
             "service" => &mut self.service,
             "request_id" => &mut self.request_id,
             _ => return false,
         };
-        *place = Some(text().into());
+        *place = Some(text());
         true
     }
 }
 
 impl Visit for SpanFields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, || value.to_owned());
+        self.take(field, || value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, || format!("{value:?}"));
+        self.take(field, || format!("{value:?}").into());
     }
 }
 
@@ -101,7 +101,7 @@ impl Visit for EventFields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if !self.spans.take(field, || value.to_owned()) {
+        if !self.spans.take(field, || value.into()) {
             self.put_text(field, value.to_owned());
         }
     }
@@ -117,7 +117,7 @@ impl Visit for EventFields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if !self.spans.take(field, || format!("{value:?}")) {
+        if !self.spans.take(field, || format!("{value:?}").into()) {
             self.put_text(field, format!("{value:?}"));
         }
     }

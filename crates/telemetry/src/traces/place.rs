@@ -82,6 +82,21 @@ pub(super) fn of(id: &Id, dispatch: &Dispatch) -> Option<Place> {
     registry.span(id).as_ref().and_then(place)
 }
 
+/// Makes a span without parent, which is in a trace of its own already, the work of a service; says
+/// whether it is such a span.
+pub(super) fn begun(span: &Span, service: &str) -> bool {
+    let begun = span.with_subscriber(|(id, dispatch)| {
+        let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+        if span.parent().is_some() {
+            return None;
+        }
+        let mut extensions = span.extensions_mut();
+        extensions.get_mut::<Place>()?.service = Some(Service(service.into()));
+        Some(())
+    });
+    begun.flatten().is_some()
+}
+
 /// Moves a span that has not begun into the trace and the service of a context; says whether it has a
 /// place to move from.
 pub(super) fn moved(span: &Span, to: &Context) -> bool {
