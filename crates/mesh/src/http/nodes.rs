@@ -54,7 +54,7 @@ impl NodeFailure {
     pub fn is_timeout(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if error.is::<tower::timeout::error::Elapsed>() {
+            if error.is::<tokio::time::error::Elapsed>() {
                 return true;
             }
             cause = error.source();

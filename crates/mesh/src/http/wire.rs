@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, ready},
+};
 use http::{Uri, uri::Scheme};
 use http_body_util::Full;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
@@ -16,13 +19,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
-use tower::{BoxError, Service, ServiceBuilder, util::BoxCloneSyncService};
+use tokio::{net::TcpStream, time::timeout};
+use tower::{BoxError, Service};
 
 use super::{IDLE_TIMEOUT, TCP_KEEPALIVE};
 
 /// hyper's client; clones share its connections.
-pub(crate) type Client = legacy::Client<BoxCloneSyncService<Uri, Wire, BoxError>, Full<Bytes>>;
+///
+/// It copies its connector twice for each request, so that is no boxed service.
+pub(crate) type Client = legacy::Client<Connector, Full<Bytes>>;
 
 /// A connection, with TLS or without.
 type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
@@ -39,24 +44,23 @@ pub(crate) fn client(connect_timeout: Duration, idle: usize) -> Client {
     tcp.set_keepalive(Some(TCP_KEEPALIVE));
     let connector = Connector {
         tcp,
+        limit: connect_timeout,
         secured: Arc::default(),
     };
-    // Around the handshake of TLS too.
-    let connector = ServiceBuilder::new()
-        .timeout(connect_timeout)
-        .service(connector);
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(idle)
-        .build(BoxCloneSyncService::new(connector))
+        .build(connector)
 }
 
 /// Connects, and sets TLS up when the first address asks for it: the certificates of all public
 /// authorities take memory and time of a start that mostly needs none of them.
-#[derive(Clone)]
-struct Connector {
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
     tcp: HttpConnector,
+    /// Longest time until there is a connection, the handshake of TLS with it.
+    limit: Duration,
     secured: Arc<OnceLock<HttpsConnector<HttpConnector>>>,
 }
 
@@ -90,14 +94,17 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        if uri.scheme() != Some(&Scheme::HTTPS) {
+        let connecting = if uri.scheme() == Some(&Scheme::HTTPS) {
+            match self.secured() {
+                Ok(mut secured) => Either::Left(secured.call(uri)),
+                Err(error) => return ready(Err(error.into())).boxed(),
+            }
+        } else {
             let connecting = self.tcp.call(uri);
-            return async { Ok(MaybeHttpsStream::Http(connecting.await?)) }.boxed();
-        }
-        match self.secured() {
-            Ok(mut secured) => secured.call(uri).boxed(),
-            Err(error) => std::future::ready(Err(error.into())).boxed(),
-        }
+            Either::Right(async { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+        };
+        let limit = self.limit;
+        async move { timeout(limit, connecting).await? }.boxed()
     }
 }
 
@@ -114,6 +121,7 @@ mod tests {
         tcp.enforce_http(false);
         let mut connector = Connector {
             tcp,
+            limit: Duration::from_secs(5),
             secured: Arc::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
