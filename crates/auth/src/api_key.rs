@@ -44,7 +44,8 @@ impl ApiKey {
         for _ in 0..RANDOM {
             text.push(char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]));
         }
-        text.push_str(&checksum(&text));
+        let sum = checksum(&text);
+        text.extend(sum.map(char::from));
         Some(Self {
             text: text.into(),
             head,
@@ -56,18 +57,7 @@ impl ApiKey {
     /// # Errors
     /// [`Refusal::KeyShape`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let rest = text.strip_prefix(PREFIX).ok_or(Refusal::KeyShape)?;
-        let (environment, body) = rest.split_once('_').ok_or(Refusal::KeyShape)?;
-        let shaped = is_environment(environment)
-            && body.len() == RANDOM + CHECKSUM
-            && body.bytes().all(|b| b.is_ascii_alphanumeric());
-        let (before, sum) = text
-            .split_at_checked(text.len().saturating_sub(CHECKSUM))
-            .filter(|_| shaped)
-            .ok_or(Refusal::KeyShape)?;
-        if checksum(before) != sum {
-            return Err(Refusal::KeyShape);
-        }
+        let body = body(text)?;
         Ok(Self {
             text: text.into(),
             head: text.len() - body.len(),
@@ -97,6 +87,15 @@ impl fmt::Debug for ApiKey {
 }
 
 impl KeyHash {
+    /// Reads a key for a look-up, which needs nothing else of it: no copy to be wiped.
+    ///
+    /// # Errors
+    /// [`Refusal::KeyShape`], as [`ApiKey::parse`].
+    pub(crate) fn of(text: &str) -> Result<Self, Refusal> {
+        body(text)?;
+        Ok(Self(sha256(text.as_bytes())))
+    }
+
     /// Returns the hash as the database holds it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -107,15 +106,32 @@ fn is_environment(text: &str) -> bool {
     (1..=ENVIRONMENT_LIMIT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
+/// Returns random part and checksum of a key whose checksum is right.
+fn body(text: &str) -> Result<&str, Refusal> {
+    let rest = text.strip_prefix(PREFIX).ok_or(Refusal::KeyShape)?;
+    let (environment, body) = rest.split_once('_').ok_or(Refusal::KeyShape)?;
+    let shaped = is_environment(environment)
+        && body.len() == RANDOM + CHECKSUM
+        && body.bytes().all(|b| b.is_ascii_alphanumeric());
+    let (before, sum) = text
+        .split_at_checked(text.len().saturating_sub(CHECKSUM))
+        .filter(|_| shaped)
+        .ok_or(Refusal::KeyShape)?;
+    if checksum(before) != sum.as_bytes() {
+        return Err(Refusal::KeyShape);
+    }
+    Ok(body)
+}
+
 /// CRC-32 in base62, the highest digit first.
-fn checksum(text: &str) -> String {
+fn checksum(text: &str) -> [u8; CHECKSUM] {
     let mut rest = crc32fast::hash(text.as_bytes());
     let mut digits = [ALPHABET[0]; CHECKSUM];
     for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[(rest % 62) as usize];
         rest /= 62;
     }
-    digits.into_iter().map(char::from).collect()
+    digits
 }
 
 #[cfg(test)]
@@ -128,6 +144,7 @@ mod tests {
         assert_eq!(key.expose().len(), "sutazai_live_".len() + 38);
         let again = ApiKey::parse(key.expose()).unwrap();
         assert_eq!(again.hash(), key.hash());
+        assert_eq!(KeyHash::of(key.expose()).unwrap(), key.hash());
         assert_eq!(again.hint(), &key.expose()[..17]);
         assert!(!format!("{key:?}").contains(&key.expose()[17..]));
     }

@@ -12,7 +12,7 @@ use http::{Extensions, HeaderMap, request::Parts};
 use sutazai_proto::Problem;
 
 use crate::{
-    api_key::{self, ApiKey},
+    api_key::{self, KeyHash},
     credential,
     error::{AuthError, Refusal},
     permission::Permission,
@@ -60,17 +60,20 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`AuthError`] when there is one and it does not hold, or when the store can not be asked.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Option<Principal>, AuthError> {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<Arc<Principal>>, AuthError> {
         let Some(credential) = credential::bearer(headers)? else {
             return Ok(None);
         };
         if credential.starts_with(api_key::PREFIX) {
             let keys = self.keys.as_ref().ok_or(Refusal::KeysNotAccepted)?;
-            let key = ApiKey::parse(credential)?;
-            return keys.find_by_hash(key.hash()).await.map(Some);
+            let hash = KeyHash::of(credential)?;
+            return keys.find_by_hash(hash).await.map(Some);
         }
         let verified = self.verifier.verify(credential, Audience::Doors)?;
-        Ok(verified.principal)
+        Ok(verified.principal.map(Arc::new))
     }
 
     /// Returns the principal of a request that has the permission, for doors that answer
@@ -83,7 +86,7 @@ impl Authenticator {
         headers: &HeaderMap,
         extensions: &Extensions,
         permission: Permission,
-    ) -> Result<Principal, AuthError> {
+    ) -> Result<Arc<Principal>, AuthError> {
         let principal = match self.authenticate(headers).await? {
             Some(principal) => principal,
             None => self.stand_in(extensions).ok_or(AuthError::Missing)?,
@@ -92,13 +95,13 @@ impl Authenticator {
         Ok(principal)
     }
 
-    fn stand_in(&self, extensions: &Extensions) -> Option<Principal> {
-        let principal = self.on_loopback.as_deref()?;
+    fn stand_in(&self, extensions: &Extensions) -> Option<Arc<Principal>> {
+        let principal = self.on_loopback.as_ref()?;
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         peer.ip()
             .to_canonical()
             .is_loopback()
-            .then(|| principal.clone())
+            .then(|| Arc::clone(principal))
     }
 }
 

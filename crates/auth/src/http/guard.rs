@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tower::{Layer, Service};
 
 use super::{Authenticator, problem};
-use crate::{error::log_refusal, permission::Permission};
+use crate::{error::log_refusal, permission::Permission, principal::Principal};
 
 /// Puts [`Guarded`] in front of a route.
 #[derive(Clone, Debug)]
@@ -71,6 +71,7 @@ where
             let (headers, extensions) = (request.headers(), request.extensions());
             match authenticator.admit(headers, extensions, permission).await {
                 Ok(principal) => {
+                    let principal = Principal::clone(&principal);
                     request.extensions_mut().insert(principal);
                     inner.call(request).await
                 }

@@ -40,7 +40,7 @@ pub(super) type Answer = Option<Arc<Known>>;
 #[derive(Debug)]
 pub(super) struct Known {
     /// The owner, narrowed to the scopes of the key.
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
     /// Judged at every use: an answer may outlive its key.
     pub(super) expires_at: DateTime<Utc>,
 }

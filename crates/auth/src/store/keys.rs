@@ -177,7 +177,7 @@ impl Keys {
     /// # Errors
     /// [`AuthError::Invalid`] when it is unknown or revoked or its owner is disabled,
     /// [`AuthError::Expired`], [`AuthError::Database`].
-    pub async fn find_by_hash(&self, hash: KeyHash) -> Result<Principal, AuthError> {
+    pub async fn find_by_hash(&self, hash: KeyHash) -> Result<Arc<Principal>, AuthError> {
         let ask = || self.clone().ask(hash);
         let answer = self.answers.get_or_ask(hash, ask).await;
         let answer = answer.map_err(AuthError::Database)?;
@@ -185,7 +185,7 @@ impl Keys {
         if known.expires_at <= Utc::now() {
             return Err(AuthError::Expired);
         }
-        Ok(known.principal.clone())
+        Ok(Arc::clone(&known.principal))
     }
 
     /// Follows the changes that other processes make, until told to stop. Without it a change is
@@ -239,7 +239,7 @@ impl Keys {
             // No scope means no limit to `from_parts`; the table refuses such a row.
             principal.scopes.is_some().then(|| {
                 Arc::new(Known {
-                    principal,
+                    principal: Arc::new(principal),
                     expires_at: row.expires_at,
                 })
             })

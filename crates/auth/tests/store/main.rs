@@ -117,7 +117,7 @@ fn grant(scopes: &[Permission]) -> Grant {
     }
 }
 
-fn is_unknown(outcome: &Result<Principal, AuthError>) -> bool {
+fn is_unknown<T>(outcome: &Result<T, AuthError>) -> bool {
     matches!(outcome, Err(AuthError::Invalid(Refusal::KeyUnknown)))
 }
 

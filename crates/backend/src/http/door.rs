@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use sutazai_auth::{
-    AuthError, Permission,
+    AuthError, Permission, Principal,
     http::{Authenticator, guard},
 };
 use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -91,7 +91,9 @@ async fn admit_known(
     let principal = authenticator.authenticate(request.headers()).await;
     match principal.and_then(|known| known.ok_or(AuthError::Missing)) {
         Ok(principal) => {
-            request.extensions_mut().insert(principal);
+            request
+                .extensions_mut()
+                .insert(Principal::clone(&principal));
             next.run(request).await
         }
         Err(error) => Failure::from(error).into_response(),
