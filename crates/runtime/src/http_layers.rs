@@ -6,38 +6,21 @@ mod observe;
 mod problem;
 mod request_id;
 
-use std::{any::Any, time::Duration};
+use std::any::Any;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    middleware,
     response::{IntoResponse, Response},
 };
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_proto::{ErrorCode, Problem};
-use tower::ServiceBuilder;
-use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use tracing::error;
 
 pub(crate) use request_id::RequestId;
 
-/// Largest body that extractors read, in bytes; a route for uploads sets its own limit.
-const BODY_BYTES: usize = 1024 * 1024;
-/// Longest silence inside the body of a request.
-const BODY_SILENCE: Duration = Duration::from_secs(30);
-
-/// Puts the layers around all routes of a process.
+/// Puts the layer around all routes of a process.
 pub(crate) fn wrap(routes: Router, service: ServiceName) -> Router {
-    let observer = observe::Observer::new(service);
-    // One stack and not four: the router boxes each layer's service, future and body again.
-    routes.layer(
-        ServiceBuilder::new()
-            .layer(middleware::from_fn_with_state(observer, observe::observe))
-            .layer(CatchPanicLayer::custom(answer_panic))
-            .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE))
-            .layer(DefaultBodyLimit::max(BODY_BYTES)),
-    )
+    routes.layer(observe::Observer::new(service))
 }
 
 #[expect(

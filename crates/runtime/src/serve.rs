@@ -72,7 +72,7 @@ pub(crate) async fn serve(
 ) {
     let builder = builder(protocol);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let connections = TaskTracker::new();
+    let (connections, gauge) = (TaskTracker::new(), load::Connections::of(service));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -96,10 +96,10 @@ pub(crate) async fn serve(
             ends: ends.clone(),
             span: Span::current(),
         };
-        let gauge = load::ConnectionGauge::new(service);
+        let open = gauge.open();
         connections.spawn(async move {
             served.run(stream).await;
-            drop((slot, gauge));
+            drop((slot, open));
         });
     }
     // Closes the socket: a client that comes now is refused and can go elsewhere.

@@ -68,18 +68,26 @@ impl Exchange {
         span: Span,
         method: &'static str,
         endpoint: Arc<Endpoint>,
-        path: &str,
+        path: String,
     ) -> Self {
         Self {
             span,
             started: Instant::now(),
             method,
             endpoint,
-            path: path.to_owned(),
+            path,
             status: None,
             reason: None,
             whole: false,
         }
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Remembers the head of the answer; `reason` names the error, if it is one.

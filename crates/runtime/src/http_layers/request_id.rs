@@ -1,41 +1,64 @@
 //! The id that names one request in headers, logs and problem documents.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 /// Longest id that is taken over from a caller.
 const LONGEST: usize = 128;
 
 /// The id of a request, safe in headers and logs.
+///
+/// It is kept as the header that it came or goes as: a copy of one is a count, and a text would be
+/// copied for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestId(String);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
     /// Takes the caller's id, or makes one where there is none or one that is not safe.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self::given(headers).unwrap_or_else(Self::made)
+    }
+
+    /// The same, and writes a made one into the headers.
+    pub(crate) fn settle(headers: &mut HeaderMap) -> Self {
+        if let Some(given) = Self::given(headers) {
+            return given;
+        }
+        let made = Self::made();
+        made.put(headers);
+        made
+    }
+
+    fn given(headers: &HeaderMap) -> Option<Self> {
         let mut given = headers.get_all(Self::HEADER).iter();
-        let first = given.next().and_then(|id| id.to_str().ok());
-        let id = first.filter(|id| given.next().is_none() && is_safe(id));
-        Self(id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+        let first = given.next().filter(|id| is_safe(id.as_bytes()))?;
+        given.next().is_none().then(|| Self(first.clone()))
+    }
+
+    fn made() -> Self {
+        let mut text = [0; Hyphenated::LENGTH];
+        let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        // Digits and hyphens are a header.
+        let made = HeaderValue::from_str(text);
+        Self(made.unwrap_or_else(|_| HeaderValue::from_static("-")))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        // Always text: safe bytes are.
+        self.0.to_str().unwrap_or_default()
     }
 
     /// Writes the id into headers, in the place of any other.
     pub(crate) fn put(&self, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::from_str(&self.0) {
-            headers.insert(Self::HEADER, value);
-        }
+        headers.insert(Self::HEADER, self.0.clone());
     }
 }
 
-fn is_safe(id: &str) -> bool {
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    (1..=LONGEST).contains(&id.len()) && id.bytes().all(harmless)
+fn is_safe(id: &[u8]) -> bool {
+    let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    (1..=LONGEST).contains(&id.len()) && id.iter().all(harmless)
 }
 
 #[cfg(test)]
@@ -47,7 +70,12 @@ mod tests {
         for id in ids {
             headers.append(RequestId::HEADER, HeaderValue::from_str(id).unwrap());
         }
-        RequestId::of(&headers).0
+        let id = RequestId::of(&headers);
+        assert_eq!(
+            RequestId::settle(&mut headers).as_str(),
+            headers[RequestId::HEADER]
+        );
+        id.as_str().to_owned()
     }
 
     #[test]

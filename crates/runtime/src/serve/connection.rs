@@ -36,6 +36,9 @@ use crate::parting::{LastWords, STOPPING, shutting_down};
 /// Time for the last bytes of an answer to leave after it ended.
 const FLUSH: Duration = Duration::from_millis(100);
 
+/// Longest silence inside the body of a request.
+const BODY_SILENCE: Duration = Duration::from_secs(30);
+
 /// Largest answer, in bytes, that leaves at once where it is there as a whole.
 const SMALL: u64 = 64 * 1024;
 
@@ -137,7 +140,9 @@ impl Connection {
         let open = requests.begin();
         let protocol = self.protocol;
         let cut = self.ends.cut.clone();
-        let (mut request, leftover) = Leftover::watch(request);
+        // A stream of gRPC may be silent for as long as it wants to.
+        let silence = (protocol == Protocol::Http).then_some(BODY_SILENCE);
+        let (mut request, leftover) = Leftover::watch(request, silence);
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = self.router.clone().oneshot(request);
         async move {

@@ -1,4 +1,4 @@
-//! What nobody read of a request's body.
+//! A request's body: how long it may be silent, and what nobody read of it.
 //!
 //! An answer may come before the end of the body, for example because the body is too large. On
 //! HTTP/1.1 the rest stands between this request and the next one, and closing a connection with
@@ -7,7 +7,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,7 +17,10 @@ use http::{HeaderMap, HeaderValue, Request, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep, timeout},
+};
 
 /// Longest wait of an answer for the rest.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -34,8 +37,11 @@ pub(super) struct Leftover {
 }
 
 impl Leftover {
-    /// Takes a request in hand.
-    pub(super) fn watch(request: Request<Incoming>) -> (Request<Body>, Self) {
+    /// Takes a request in hand; its body fails after such a silence.
+    pub(super) fn watch(
+        request: Request<Incoming>,
+        silence: Option<Duration>,
+    ) -> (Request<Body>, Self) {
         let mut leftover = Self {
             rest: None,
             in_line: request.version() < Version::HTTP_2,
@@ -50,6 +56,8 @@ impl Leftover {
             Body::new(Watched {
                 body: Some(body),
                 give_back: Some(give_back),
+                silence,
+                alarm: None,
             })
         };
         (request.map(watched), leftover)
@@ -85,20 +93,44 @@ async fn throw_away(mut body: Incoming) -> bool {
 struct Watched {
     body: Option<Incoming>,
     give_back: Option<oneshot::Sender<Incoming>>,
+    /// Longest wait for the next frame, if there is a bound.
+    silence: Option<Duration>,
+    /// Runs only while a reader waits: a body that is there with its head needs none.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a body failed that was not cut off.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("nothing came within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// Its cause stays to be found: tonic makes a status of it.
+    #[error("the connection broke off")]
+    Incoming(#[from] hyper::Error),
 }
 
 impl http_body::Body for Watched {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            this.alarm = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)));
         }
+        let Some(silence) = this.silence else {
+            return Poll::Pending;
+        };
+        let alarm = this.alarm.get_or_insert_with(|| Box::pin(sleep(silence)));
+        ready!(alarm.as_mut().poll(cx));
+        Poll::Ready(Some(Err(Broken::Silent(silence))))
     }
 
     fn is_end_stream(&self) -> bool {
