@@ -161,7 +161,7 @@ impl Fleet {
         let nodes = self.roster.nodes();
         nodes.iter().find_map(|node| {
             let facts = node.facts();
-            facts.named(asked).filter(|_| facts.live).map(Into::into)
+            facts.named(asked).filter(|_| facts.live).cloned()
         })
     }
 

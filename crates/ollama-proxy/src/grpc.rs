@@ -132,7 +132,7 @@ fn model(view: ModelView) -> Model {
     } = view;
     Model {
         modified_at: timestamp(&entry.modified_at),
-        name: entry.name,
+        name: entry.name.to_string(),
         digest: entry.digest,
         size_bytes: entry.size,
         family: entry.details.family,

@@ -11,9 +11,12 @@ pub(crate) fn resolve<'a>(
     asked: &str,
     listed: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    listed
-        .into_iter()
-        .find(|name| *name == asked || name.strip_suffix(DEFAULT_TAG) == Some(asked))
+    listed.into_iter().find(|name| means(asked, name))
+}
+
+/// Tells whether `asked` means a listed name.
+pub(crate) fn means(asked: &str, name: &str) -> bool {
+    name == asked || name.strip_suffix(DEFAULT_TAG) == Some(asked)
 }
 
 /// Returns up to three listed names that the caller may have meant, the nearest first.

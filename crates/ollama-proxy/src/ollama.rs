@@ -85,9 +85,9 @@ impl Client {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = node.join(path);
-        request
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, node.host());
+        headers.insert(header::CONTENT_TYPE, content_type);
         self.0.send(request).await
     }
 

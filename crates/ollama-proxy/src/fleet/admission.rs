@@ -1,14 +1,21 @@
 //! The bounded queue in front of the nodes, and the slots as permits that come back when dropped.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use metrics::gauge;
 use parking_lot::Mutex;
-use sutazai_resilience::Breaker;
+use sutazai_resilience::{Breaker, Deadline};
 use sutazai_telemetry::names;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
-use super::schedule::{Decision, NodeId, Offer, Schedule, Ticket, Want, Weight};
+use super::schedule::{Decision, NodeId, Offer, Schedule, Shelf, Ticket, Want, Weight};
 
 /// Bounds of what [`Admission`] tells callers to wait before they come again.
 const RETRY_AFTER: (f64, f64) = (1.0, 60.0);
@@ -28,7 +35,7 @@ struct Shared {
 
 struct Inner {
     schedule: Schedule,
-    breakers: HashMap<NodeId, Breaker>,
+    breakers: BTreeMap<NodeId, Breaker>,
     waiting: HashMap<Ticket, oneshot::Sender<Option<Slot>>>,
     /// Mean time that a slot is held, in seconds.
     mean_hold: f64,
@@ -51,6 +58,8 @@ pub(super) enum NoSlot {
         waited: Duration,
         retry_after: Duration,
     },
+    /// The caller's time is over.
+    Over,
 }
 
 /// The right to run one request on a node; given back when dropped.
@@ -64,7 +73,7 @@ impl Admission {
     pub(super) fn new(slots: usize, limit: usize, wait: Duration) -> Self {
         let state = Mutex::new(Inner {
             schedule: Schedule::new(slots, limit),
-            breakers: HashMap::new(),
+            breakers: BTreeMap::new(),
             waiting: HashMap::new(),
             mean_hold: RETRY_AFTER.0,
             told: None,
@@ -93,8 +102,12 @@ impl Admission {
         });
     }
 
-    /// Waits for a slot on a node that can serve `want`, in the order of arrival.
-    pub(super) async fn admit(&self, want: Want) -> Result<Slot, NoSlot> {
+    /// Waits for a slot on a node that can serve `want`, in the order of arrival and not beyond `end`. Who
+    /// gets one at once needs no timer.
+    pub(super) async fn admit(&self, want: Want, end: Deadline) -> Result<Slot, NoSlot> {
+        if end.is_over() {
+            return Err(NoSlot::Over);
+        }
         let (ticket, slot) = match self.change(|inner| inner.offer(want))? {
             Place::Slot(node) => return Ok(self.slot(node)),
             Place::Queue(ticket, slot) => (ticket, slot),
@@ -103,9 +116,11 @@ impl Admission {
             admission: self,
             ticket,
         };
-        match tokio::time::timeout(self.0.wait, slot).await {
+        let late = end.earlier(Deadline::after(self.0.wait));
+        match timeout_at(late.instant(), slot).await {
             Ok(Ok(Some(slot))) => Ok(slot),
             Ok(_) => Err(NoSlot::Nowhere),
+            Err(_) if late == end => Err(NoSlot::Over),
             Err(_) => {
                 let retry_after = self.0.state.lock().retry_after();
                 Err(NoSlot::Late {
@@ -117,7 +132,7 @@ impl Admission {
     }
 
     /// Records what a health check found; whoever waits is served accordingly.
-    pub(super) fn observe(&self, node: NodeId, live: bool, models: HashMap<String, bool>) {
+    pub(super) fn observe(&self, node: NodeId, live: bool, models: Shelf) {
         self.change(|inner| inner.schedule.observe(node, live, models));
     }
 

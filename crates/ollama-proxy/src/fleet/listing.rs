@@ -56,7 +56,7 @@ impl Fleet {
                     models.len() - 1
                 });
                 models[at].nodes.push(name.clone());
-                if loaded.get(&entry.name) == Some(&true) {
+                if loaded.get(&*entry.name) == Some(&true) {
                     models[at].loaded_on.push(name.clone());
                 }
             }
@@ -68,7 +68,7 @@ impl Fleet {
     /// nobody can say which will answer.
     pub(crate) fn digest(&self, model: &str) -> Option<String> {
         let mut digests = self.live().into_iter().filter_map(|(_, facts)| {
-            let listed = facts.models.iter().find(|one| one.entry.name == model)?;
+            let listed = facts.models.iter().find(|one| *one.entry.name == *model)?;
             Some(listed.entry.digest.clone())
         });
         let first = digests.next().filter(|digest| !digest.is_empty())?;

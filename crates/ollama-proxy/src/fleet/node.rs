@@ -1,11 +1,14 @@
 //! One node and what is known about it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use sutazai_resilience::{Breaker, Breakers, breaker::State};
 
-use super::{instruments::Instruments, schedule::NodeId};
+use super::{
+    instruments::Instruments,
+    schedule::{NodeId, Shelf},
+};
 use crate::{
     models,
     ollama::{CheckError, Health, Listed, NodeUrl},
@@ -134,14 +137,17 @@ impl Facts {
     }
 
     /// Returns the full name of the model that is meant.
-    pub(super) fn named(&self, asked: &str) -> Option<&str> {
-        models::resolve(asked, self.models.iter().map(Listed::name))
+    pub(super) fn named(&self, asked: &str) -> Option<&Arc<str>> {
+        let listed = self.models.iter();
+        listed
+            .map(|listed| &listed.entry.name)
+            .find(|name| models::means(asked, name))
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         self.models
             .iter()
-            .map(|listed| listed.name().into())
+            .map(|listed| listed.entry.name.clone())
             .collect()
     }
 
@@ -154,12 +160,12 @@ impl Facts {
         self.loaded
             .iter()
             .filter(on_disk)
-            .map(|listed| listed.name().into())
+            .map(|listed| listed.entry.name.clone())
             .collect()
     }
 
-    /// Models by full name; true when in memory.
-    pub(super) fn shelf(&self) -> HashMap<String, bool> {
+    /// Returns which models there are, and which of them are in memory.
+    pub(super) fn shelf(&self) -> Shelf {
         let loaded = |name: &str| self.loaded.iter().any(|listed| listed.name() == name);
         self.models
             .iter()

@@ -1,6 +1,6 @@
 //! Opening a request: a slot, a node, and its first words, or another node.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -70,14 +70,16 @@ impl Fleet {
                 Ok(None) => return Err(failure.unwrap_or_else(|| self.no_node(&call.model))),
                 Err(error) => return Err(error),
             };
-            tried.insert(slot.node());
+            let id = slot.node();
             // Taken out of the fleet since the slot was granted.
-            let Some(node) = self.roster.node(slot.node()) else {
+            let Some(node) = self.roster.node(id) else {
+                tried.insert(id);
                 continue;
             };
             let node = &*node;
             // Half open it lets a single request through, and this may be one too many.
             let Ok(permit) = node.breaker.permit() else {
+                tried.insert(id);
                 continue;
             };
             let attempt = self.attempt(node, slot, call, &window, &begin).await;
@@ -108,6 +110,7 @@ impl Fleet {
                 return Err(error);
             }
             tracing::warn!(node = %node.name, model = %call.model, reason = error.reason(), %error, "asking another node");
+            tried.insert(id);
             failure = Some(error);
         }
     }
@@ -123,24 +126,24 @@ impl Fleet {
             model: call.model.clone(),
             tried: tried.clone(),
         };
-        match window.end().run(self.admission.admit(want)).await {
-            Ok(Ok(slot)) => Ok(Some(slot)),
-            Ok(Err(NoSlot::Nowhere)) => Ok(None),
-            Ok(Err(NoSlot::Full {
+        match self.admission.admit(want, window.end()).await {
+            Ok(slot) => Ok(Some(slot)),
+            Err(NoSlot::Nowhere) => Ok(None),
+            Err(NoSlot::Full {
                 waiting,
                 retry_after,
-            })) => Err(Error::QueueFull {
+            }) => Err(Error::QueueFull {
                 waiting,
                 retry_after,
             }),
-            Ok(Err(NoSlot::Late {
+            Err(NoSlot::Late {
                 waited,
                 retry_after,
-            })) => Err(Error::QueueWait {
+            }) => Err(Error::QueueWait {
                 waited,
                 retry_after,
             }),
-            Err(_) => Err(Error::Deadline),
+            Err(NoSlot::Over) => Err(Error::Deadline),
         }
     }
 
@@ -166,7 +169,8 @@ impl Fleet {
         };
         let started = Instant::now();
         let instruments = node.instruments.of(&call.model);
-        let opening = async {
+        // Pinned here: handed over by value it would be there three times, in a future of 6 KiB.
+        let opening = pin!(async {
             let (content_type, body) = (call.content_type.clone(), call.body.clone());
             let sent = self
                 .client
@@ -192,7 +196,7 @@ impl Fleet {
                 slot,
             );
             begin(reply).await
-        };
+        });
         let until = Deadline::after(patience).earlier(window.end());
         let opened = until.run(opening).await.unwrap_or_else(|_| {
             Err(window

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -184,13 +185,15 @@ impl Reply {
     }
 
     /// Reads to the end after everything of interest is there, so that the connection can be used
-    /// again; gives up soon.
+    /// again; gives up soon. Without patience it only looks, and sets no timer.
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.meter.outcome = "finished";
-        let _ = tokio::time::timeout(patience, async {
-            while let Some(Ok(_)) = self.body.frame().await {}
-        })
-        .await;
+        let rest = async { while let Some(Ok(_)) = self.body.frame().await {} };
+        if patience.is_zero() {
+            rest.now_or_never();
+        } else {
+            let _ = tokio::time::timeout(patience, rest).await;
+        }
     }
 
     /// Makes the error of this node.

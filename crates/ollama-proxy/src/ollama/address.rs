@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use http::{Uri, uri::PathAndQuery};
+use http::{
+    HeaderValue, Uri,
+    uri::{Authority, PathAndQuery},
+};
 use reqwest::Url;
 
 /// Port of a node whose address names none.
@@ -14,6 +17,8 @@ pub(crate) struct NodeUrl {
     url: Url,
     /// The same, as requests have it: reading it anew for each costs 7,000 instructions.
     base: Uri,
+    /// The header `host` of its requests: hyper's client writes its own for each in 1,400 instructions.
+    host: HeaderValue,
 }
 
 /// The text is no address of a node.
@@ -34,6 +39,11 @@ impl NodeUrl {
         parts.path_and_query = Some(PathAndQuery::from_static(path));
         // A scheme, an authority and a path are whole.
         Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// Returns the header `host` of its requests.
+    pub(crate) fn host(&self) -> HeaderValue {
+        self.host.clone()
     }
 
     /// Returns `host:port`, which names the node.
@@ -85,8 +95,10 @@ impl FromStr for NodeUrl {
         if !has_scheme && !names_port {
             url.set_port(Some(DEFAULT_PORT)).map_err(|()| invalid())?;
         }
-        let base = url.as_str().parse().map_err(|_| invalid())?;
-        Ok(Self { url, base })
+        let base: Uri = url.as_str().parse().map_err(|_| invalid())?;
+        let authority = base.authority().map_or("", Authority::as_str);
+        let host = HeaderValue::from_str(authority).map_err(|_| invalid())?;
+        Ok(Self { url, base, host })
     }
 }
 
@@ -126,6 +138,8 @@ mod tests {
                 (url, name),
                 "{text}"
             );
+            let (_, host) = url.split_once("://").unwrap();
+            assert_eq!(node.host(), host, "{text}");
         }
     }
 

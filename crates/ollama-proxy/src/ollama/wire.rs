@@ -1,5 +1,7 @@
 //! Ollama's JSON, as far as the proxy itself reads or writes it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,7 +27,7 @@ pub(crate) struct Listed {
 /// What is understood of one listed model.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Entry {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     #[serde(default)]
     pub(crate) digest: String,
     #[serde(default)]

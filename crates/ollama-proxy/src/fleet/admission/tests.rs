@@ -21,6 +21,11 @@ fn want() -> Want {
     }
 }
 
+/// A deadline that comes after the longest wait.
+fn far() -> Deadline {
+    Deadline::after(2 * WAIT)
+}
+
 /// Runs the others until the queue is that long.
 async fn queue_of(admission: &Admission, length: usize) {
     while admission.queued() != length {
@@ -31,7 +36,7 @@ async fn queue_of(admission: &Admission, length: usize) {
 #[tokio::test(start_paused = true)]
 async fn olp_02_slots_are_handed_on_in_order_of_arrival() {
     let (admission, _) = admission(1, 8);
-    let first = admission.admit(want()).await.unwrap();
+    let first = admission.admit(want(), far()).await.unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for i in 0..4 {
@@ -39,7 +44,7 @@ async fn olp_02_slots_are_handed_on_in_order_of_arrival() {
         tasks.push(tokio::spawn({
             let admission = admission.clone();
             async move {
-                let slot = admission.admit(want()).await.unwrap();
+                let slot = admission.admit(want(), far()).await.unwrap();
                 order.lock().push(i);
                 drop(slot);
             }
@@ -57,13 +62,13 @@ async fn olp_02_slots_are_handed_on_in_order_of_arrival() {
 #[tokio::test(start_paused = true)]
 async fn olp_02_a_full_queue_and_a_long_wait_are_told_with_a_time() {
     let (admission, _) = admission(1, 1);
-    let _held = admission.admit(want()).await.unwrap();
+    let _held = admission.admit(want(), far()).await.unwrap();
     let waiting = tokio::spawn({
         let admission = admission.clone();
-        async move { admission.admit(want()).await.err() }
+        async move { admission.admit(want(), far()).await.err() }
     });
     queue_of(&admission, 1).await;
-    let full = admission.admit(want()).await.err();
+    let full = admission.admit(want(), far()).await.err();
     assert!(
         matches!(full, Some(NoSlot::Full { waiting: 1, retry_after }) if !retry_after.is_zero()),
         "{full:?}"
@@ -73,16 +78,18 @@ async fn olp_02_a_full_queue_and_a_long_wait_are_told_with_a_time() {
         matches!(late, Some(NoSlot::Late { waited: WAIT, .. })),
         "{late:?}"
     );
+    let hurried = admission.admit(want(), Deadline::after(WAIT / 2)).await;
+    assert!(matches!(hurried.err(), Some(NoSlot::Over)));
     assert_eq!(admission.queued(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn llm_04_who_leaves_the_queue_takes_nothing_along() {
     let (admission, _) = admission(1, 8);
-    let held = admission.admit(want()).await.unwrap();
+    let held = admission.admit(want(), far()).await.unwrap();
     let leaving = tokio::spawn({
         let admission = admission.clone();
-        async move { admission.admit(want()).await.map(drop) }
+        async move { admission.admit(want(), far()).await.map(drop) }
     });
     queue_of(&admission, 1).await;
     // Granted and abandoned in the same moment: the slot must come back.
@@ -95,19 +102,19 @@ async fn llm_04_who_leaves_the_queue_takes_nothing_along() {
 #[tokio::test(start_paused = true)]
 async fn a_breaker_that_opens_frees_the_queue_and_one_that_recovers_lets_in() {
     let (admission, breaker) = admission(1, 8);
-    let held = admission.admit(want()).await.unwrap();
+    let held = admission.admit(want(), far()).await.unwrap();
     let waiting = tokio::spawn({
         let admission = admission.clone();
-        async move { admission.admit(want()).await.err() }
+        async move { admission.admit(want(), far()).await.err() }
     });
     queue_of(&admission, 1).await;
     breaker.force_open("test");
     drop(held);
     assert!(matches!(waiting.await.unwrap(), Some(NoSlot::Nowhere)));
     assert!(matches!(
-        admission.admit(want()).await.err(),
+        admission.admit(want(), far()).await.err(),
         Some(NoSlot::Nowhere)
     ));
     breaker.reset("test");
-    assert!(admission.admit(want()).await.is_ok());
+    assert!(admission.admit(want(), far()).await.is_ok());
 }

@@ -9,7 +9,7 @@ fn want(model: &str) -> Want {
     }
 }
 
-fn models(names: &[(&str, bool)]) -> HashMap<String, bool> {
+fn models(names: &[(&str, bool)]) -> Shelf {
     names
         .iter()
         .map(|(name, loaded)| ((*name).to_owned(), *loaded))

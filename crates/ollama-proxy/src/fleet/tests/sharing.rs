@@ -264,13 +264,7 @@ async fn lists_are_merged_and_name_the_nodes() {
     let models = fleet.models().await;
     let seen: Vec<_> = models
         .iter()
-        .map(|model| {
-            (
-                model.entry.name.as_str(),
-                model.nodes.len(),
-                model.loaded_on.len(),
-            )
-        })
+        .map(|model| (&*model.entry.name, model.nodes.len(), model.loaded_on.len()))
         .collect();
     assert_eq!(
         seen,
