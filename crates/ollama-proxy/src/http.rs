@@ -11,13 +11,18 @@ mod openai;
 use std::sync::Arc;
 
 use axum::Router;
+use http::StatusCode;
 use sutazai_auth::http::Authenticator;
 
+use self::{access::Locked, dialect::Dialect};
 use crate::fleet::Fleet;
 
-/// What the handlers need.
+/// What the handlers need; who has it was let in (see [`access`]).
 #[derive(Clone)]
-struct Door {
+struct Door(Arc<Inside>);
+
+/// What is behind the door.
+struct Inside {
     fleet: Arc<Fleet>,
     /// Largest body of a request, in bytes.
     body_limit: usize,
@@ -29,8 +34,13 @@ pub(crate) fn routes(
     authenticator: &Authenticator,
     body_limit: usize,
 ) -> Router {
-    let door = Door { fleet, body_limit };
-    let native = access::guard(native::routes(), authenticator, dialect::Dialect::Native);
-    let openai = access::guard(openai::routes(), authenticator, dialect::Dialect::OpenAi);
-    native.merge(openai).with_state(door)
+    let door = Door(Arc::new(Inside { fleet, body_limit }));
+    let locked = |dialect| Locked::new(door.clone(), authenticator.clone(), dialect);
+    let open = |routes: Router<Locked>, dialect| {
+        // Which methods there are is told to those who are let in, as everything else.
+        let routes =
+            routes.method_not_allowed_fallback(async |_: Door| StatusCode::METHOD_NOT_ALLOWED);
+        routes.with_state(locked(dialect))
+    };
+    open(native::routes(), Dialect::Native).merge(open(openai::routes(), Dialect::OpenAi))
 }

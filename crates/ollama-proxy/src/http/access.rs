@@ -1,49 +1,49 @@
 //! Who may use the door.
+//!
+//! A handler gets its [`Door`] from here alone, out of the request: one that any caller reaches without
+//! being judged has nothing to answer with. Beside a layer of axum's this saves the copies and boxes of
+//! one more route for each request.
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::Response,
-};
-use http::{Extensions, HeaderMap, HeaderName, Uri, header};
-use sutazai_auth::{AuthError, Permission, Principal, http::Authenticator};
+use axum::{extract::FromRequestParts, response::Response};
+use http::{Extensions, HeaderMap, HeaderName, Uri, header, request::Parts};
+use sutazai_auth::{AuthError, Permission, http::Authenticator};
 use sutazai_proto::Coded;
 
 use super::{Door, dialect::Dialect};
 
+/// The door, and who opens it; refusals are said in a dialect.
+#[derive(Clone)]
+pub(super) struct Locked(Arc<Access>);
+
 struct Access {
+    door: Door,
     authenticator: Authenticator,
     dialect: Dialect,
 }
 
-/// Puts the authenticator in front of routes; refusals are said in their dialect.
-pub(super) fn guard(
-    routes: Router<Door>,
-    authenticator: &Authenticator,
-    dialect: Dialect,
-) -> Router<Door> {
-    let access = Arc::new(Access {
-        authenticator: authenticator.clone(),
-        dialect,
-    });
-    routes.route_layer(middleware::from_fn_with_state(access, admit))
+impl Locked {
+    pub(super) fn new(door: Door, authenticator: Authenticator, dialect: Dialect) -> Self {
+        Self(Arc::new(Access {
+            door,
+            authenticator,
+            dialect,
+        }))
+    }
 }
 
-async fn admit(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    match judge(
-        &access.authenticator,
-        request.headers(),
-        request.extensions(),
-    )
-    .await
-    {
-        Ok(_) => next.run(request).await,
-        Err(error) => {
-            tracing::info!(path = request.uri().path(), reason = error.reason(), %error, "request refused");
-            access.dialect.refuse(&error)
+impl FromRequestParts<Locked> for Door {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, locked: &Locked) -> Result<Self, Response> {
+        let access = &locked.0;
+        match judge(&access.authenticator, &parts.headers, &parts.extensions).await {
+            Ok(()) => Ok(access.door.clone()),
+            Err(error) => {
+                tracing::info!(path = parts.uri.path(), reason = error.reason(), %error, "request refused");
+                Err(access.dialect.refuse(&error))
+            }
         }
     }
 }
@@ -52,7 +52,7 @@ async fn judge(
     authenticator: &Authenticator,
     headers: &HeaderMap,
     extensions: &Extensions,
-) -> Result<Principal, AuthError> {
+) -> Result<(), AuthError> {
     // A browser on this machine brings pages of strangers along, and their requests come from
     // loopback too: without a credential they get no further than a remote peer.
     let nothing = Extensions::new();
@@ -65,6 +65,7 @@ async fn judge(
     authenticator
         .admit(headers, peer, Permission::InferenceUse)
         .await
+        .map(drop)
 }
 
 /// Tells whether a request was written for this machine: by its own pages or by no page at all.

@@ -1,5 +1,7 @@
 //! How errors are said in each of the two dialects.
 
+use std::sync::OnceLock;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -7,7 +9,8 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
-use sutazai_proto::{Coded, ErrorCode, Problem};
+use sutazai_proto::{Coded, ErrorCode, Problem, RemoteError};
+use sutazai_runtime::parting::shutting_down;
 
 /// Whose API a caller speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,20 @@ impl Dialect {
                 }})
             }
         }
+    }
+
+    /// Returns what a caller is told when the end of the process cuts its answer off. It is the same for
+    /// all, and written once: each streamed answer carries it from its beginning.
+    pub(super) fn parting_words(self, framing: Framing) -> Option<Bytes> {
+        static WORDS: [[OnceLock<Option<Bytes>>; 3]; 2] =
+            [const { [const { OnceLock::new() }; 3] }; 2];
+        let words = &WORDS[self as usize][framing as usize];
+        let write = || {
+            let problem = shutting_down();
+            let error = RemoteError::new(ErrorCode::Unavailable, problem.code, problem.detail);
+            self.last_words(framing, &error)
+        };
+        words.get_or_init(write).clone()
     }
 
     /// Returns the last piece of an answer that breaks off, for a caller that has the earlier
@@ -134,5 +151,11 @@ mod tests {
         let event = Dialect::OpenAi.last_words(Framing::Events, &error).unwrap();
         assert!(event.starts_with(b"data: {\"error\":{") && event.ends_with(b"}}\n\n"));
         assert_eq!(Dialect::Native.last_words(Framing::Whole, &error), None);
+        let parting = |dialect: Dialect, framing| dialect.parting_words(framing);
+        let line = parting(Dialect::Native, Framing::Lines).unwrap();
+        assert!(line.starts_with(b"{\"error\":\"") && line.ends_with(b"\"}\n"));
+        let event = parting(Dialect::OpenAi, Framing::Events).unwrap();
+        assert!(event.starts_with(b"data: {\"error\":{") && event.ends_with(b"}}\n\n"));
+        assert_eq!(parting(Dialect::OpenAi, Framing::Whole), None);
     }
 }

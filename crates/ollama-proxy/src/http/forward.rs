@@ -11,17 +11,17 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::LengthLimitError;
-use sutazai_proto::{ErrorCode, RemoteError};
-use sutazai_runtime::parting::{LastWords, shutting_down};
+use sutazai_runtime::parting::LastWords;
 
 use super::{
+    Door, Inside,
     asked::Asked,
     dialect::{Dialect, Framing},
     framer::Framer,
 };
 use crate::{
     error::{Error, Fault},
-    fleet::{Call, Fleet, Opens, Reply},
+    fleet::{Call, Opens, Reply},
     ollama::DEMO_HEADER,
 };
 
@@ -38,22 +38,16 @@ pub(super) struct Passage {
 }
 
 /// Sends a request on and answers with what the node answers.
-pub(super) async fn forward(
-    fleet: &Fleet,
-    passage: Passage,
-    body_limit: usize,
-    request: Request,
-) -> Response {
-    match exchange(fleet, passage, body_limit, request).await {
+pub(super) async fn forward(door: Door, passage: Passage, request: Request) -> Response {
+    match exchange(&door.0, passage, request).await {
         Ok(response) => response,
         Err(error) => passage.dialect.refuse(&error),
     }
 }
 
 async fn exchange(
-    fleet: &Fleet,
+    Inside { fleet, body_limit }: &Inside,
     passage: Passage,
-    body_limit: usize,
     request: Request,
 ) -> Result<Response, Error> {
     let Passage {
@@ -61,8 +55,7 @@ async fn exchange(
         path,
         streams,
     } = passage;
-    let (head, body) = request.into_parts();
-    let body = read(&head.headers, body, body_limit).await?;
+    let body = read(request, *body_limit).await?;
     let asked = Asked::read(&body, dialect, streams)?;
     let call = Call {
         path,
@@ -80,9 +73,11 @@ async fn exchange(
     Ok(answer.into_response())
 }
 
-/// Reads the request's body, which another node may need too.
-async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Error> {
-    let announced = headers
+/// Reads the request's body, which another node may need too. Its head goes here, and with it the hold
+/// on the buffer that it was read into.
+async fn read(request: Request, limit: usize) -> Result<Bytes, Error> {
+    let announced = request
+        .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     if announced
@@ -91,7 +86,7 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Er
     {
         return Err(Error::TooLarge { limit });
     }
-    to_bytes(body, limit).await.map_err(|error| {
+    to_bytes(request.into_body(), limit).await.map_err(|error| {
         let too_large = error
             .source()
             .is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
@@ -150,7 +145,9 @@ async fn begin(mut reply: Reply, dialect: Dialect) -> Result<Answer, Error> {
     if first.is_none() && status.is_success() {
         return Err(reply.fault(Fault::Empty));
     }
-    let stage = if framing == Framing::Whole && is_all(first.as_ref(), &reply.headers) {
+    // Dropped here: they share the buffer that they were read into, 8 KiB for each stream.
+    let announced = std::mem::take(&mut reply.headers);
+    let stage = if framing == Framing::Whole && is_all(first.as_ref(), &announced) {
         // The node has no more to say; read to its end, its connection serves the next request.
         reply.finish(Duration::ZERO).await;
         Stage::Ended
@@ -207,7 +204,10 @@ impl Answer {
             // With its length, for it is known: one write instead of chunks, and nothing to cut off.
             (self.passing.first.unwrap_or_default().into(), None)
         } else {
-            let last_words = self.passing.last_words();
+            let Passing {
+                dialect, framer, ..
+            } = &self.passing;
+            let last_words = dialect.parting_words(framer.framing()).map(LastWords);
             (Body::from_stream(self.passing.pieces()), last_words)
         };
         let mut response = Response::new(body);
@@ -221,14 +221,6 @@ impl Answer {
 }
 
 impl Passing {
-    /// Returns what the caller is told when the end of the process cuts the answer off.
-    fn last_words(&self) -> Option<LastWords> {
-        let problem = shutting_down();
-        let error = RemoteError::new(ErrorCode::Unavailable, problem.code, problem.detail);
-        let words = self.dialect.last_words(self.framer.framing(), &error);
-        words.map(LastWords)
-    }
-
     fn pieces(self) -> impl Stream<Item = Result<Bytes, Error>> + Send {
         stream::unfold(self, |mut passing| async move {
             let piece = passing.next().await?;

@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::Request,
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
@@ -10,14 +10,15 @@ use serde_json::json;
 
 use super::{
     Door,
+    access::Locked,
     dialect::Dialect,
     forward::{Passage, forward},
 };
 
 /// Every path of Ollama's that is served; a `GET` answers `HEAD` too, by which clients probe.
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<Locked> {
     Router::new()
-        .route("/", get("Ollama is running"))
+        .route("/", get(async |_: Door| "Ollama is running"))
         .route("/api/version", get(version))
         .route("/api/tags", get(tags))
         .route("/api/ps", get(ps))
@@ -28,28 +29,25 @@ pub(super) fn routes() -> Router<Door> {
         .route("/api/embeddings", passed("/api/embeddings", false))
 }
 
-fn passed(path: &'static str, streams: bool) -> MethodRouter<Door> {
+fn passed(path: &'static str, streams: bool) -> MethodRouter<Locked> {
     let passage = Passage {
         dialect: Dialect::Native,
         path,
         streams,
     };
-    post(
-        move |State(door): State<Door>, request: Request| async move {
-            forward(&door.fleet, passage, door.body_limit, request).await
-        },
-    )
+    post(move |door: Door, request: Request| forward(door, passage, request))
 }
 
-async fn version(State(door): State<Door>) -> Response {
-    match door.fleet.version() {
+async fn version(door: Door) -> Response {
+    match door.0.fleet.version() {
         Ok(version) => Json(json!({"version": version})).into_response(),
         Err(error) => Dialect::Native.refuse(&error),
     }
 }
 
-async fn tags(State(door): State<Door>) -> Response {
+async fn tags(door: Door) -> Response {
     let models: Vec<_> = door
+        .0
         .fleet
         .models()
         .await
@@ -59,6 +57,6 @@ async fn tags(State(door): State<Door>) -> Response {
     Json(json!({"models": models})).into_response()
 }
 
-async fn ps(State(door): State<Door>) -> Response {
-    Json(json!({"models": door.fleet.running().await})).into_response()
+async fn ps(door: Door) -> Response {
+    Json(json!({"models": door.0.fleet.running().await})).into_response()
 }

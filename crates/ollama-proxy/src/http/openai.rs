@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, Request, State},
+    extract::{Path, Request},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Door,
+    access::Locked,
     dialect::Dialect,
     forward::{Passage, forward},
 };
@@ -20,7 +21,7 @@ use crate::{error::Error, fleet::ModelView};
 const OWNER: &str = "library";
 
 /// Every path of OpenAI's that is served. Ids of models may contain slashes and colons.
-pub(super) fn routes() -> Router<Door> {
+pub(super) fn routes() -> Router<Locked> {
     Router::new()
         .route("/v1/chat/completions", passed("/v1/chat/completions", true))
         .route("/v1/embeddings", passed("/v1/embeddings", false))
@@ -28,25 +29,21 @@ pub(super) fn routes() -> Router<Door> {
         .route("/v1/models/{*id}", get(show))
 }
 
-fn passed(path: &'static str, streams: bool) -> MethodRouter<Door> {
+fn passed(path: &'static str, streams: bool) -> MethodRouter<Locked> {
     let passage = Passage {
         dialect: Dialect::OpenAi,
         path,
         streams,
     };
-    post(
-        move |State(door): State<Door>, request: Request| async move {
-            forward(&door.fleet, passage, door.body_limit, request).await
-        },
-    )
+    post(move |door: Door, request: Request| forward(door, passage, request))
 }
 
-async fn list(State(door): State<Door>) -> Response {
-    let data: Vec<_> = door.fleet.models().await.iter().map(model).collect();
+async fn list(door: Door) -> Response {
+    let data: Vec<_> = door.0.fleet.models().await.iter().map(model).collect();
     Json(json!({"object": "list", "data": data})).into_response()
 }
 
-async fn show(State(door): State<Door>, Path(id): Path<String>) -> Response {
+async fn show(door: Door, Path(id): Path<String>) -> Response {
     match find(&door, &id).await {
         Ok(found) => Json(model(&found)).into_response(),
         Err(error) => Dialect::OpenAi.refuse(&error),
@@ -54,8 +51,8 @@ async fn show(State(door): State<Door>, Path(id): Path<String>) -> Response {
 }
 
 async fn find(door: &Door, id: &str) -> Result<ModelView, Error> {
-    let name = door.fleet.resolve(id).await?;
-    let mut models = door.fleet.models().await.into_iter();
+    let name = door.0.fleet.resolve(id).await?;
+    let mut models = door.0.fleet.models().await.into_iter();
     models
         .find(|model| *model.entry.name == *name)
         .ok_or_else(|| Error::ModelNotFound {
