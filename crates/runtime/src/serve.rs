@@ -70,7 +70,7 @@ pub(crate) async fn serve(
     service: ServiceName,
     ends: Ends,
 ) {
-    let builder = builder(protocol);
+    let builder = builder();
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let (connections, gauge) = (TaskTracker::new(), load::Connections::of(service));
     loop {
@@ -129,7 +129,7 @@ fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-fn builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
+fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -144,8 +144,5 @@ fn builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT);
-    match protocol {
-        Protocol::Http => builder,
-        Protocol::Grpc => builder.http2_only(),
-    }
+    builder
 }

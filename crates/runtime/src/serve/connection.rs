@@ -33,6 +33,9 @@ use super::{
 };
 use crate::parting::{LastWords, STOPPING, shutting_down};
 
+/// What HTTP/2 begins with, and no request of HTTP/1.1.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Time for the last bytes of an answer to leave after it ended.
 const FLUSH: Duration = Duration::from_millis(100);
 
@@ -57,6 +60,14 @@ enum Word {
     Drop,
 }
 
+/// What a connection begins with.
+enum First {
+    /// No preface of HTTP/2.
+    Http1,
+    /// All of it, or as much as has come.
+    Other,
+}
+
 /// What one connection is served with.
 pub(super) struct Connection {
     pub(super) builder: auto::Builder<TokioExecutor>,
@@ -75,13 +86,21 @@ impl Connection {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        let mut words = self.words();
+        let first = tokio::select! {
+            biased;
+            first = first_bytes(&stream, self.protocol) => first,
+            // Without a request, each word ends it.
+            Some(_) = words.next() => return,
+        };
+        let builder = match first {
+            First::Http1 => self.builder.clone().http1_only(),
+            First::Other => self.builder.clone(),
+        };
         let requests = Requests::new();
         let service = service_fn(|request| self.answer(request, &requests));
-        let connection = self
-            .builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        let mut words = self.words();
         loop {
             tokio::select! {
                 biased;
@@ -173,6 +192,18 @@ impl Connection {
             };
             Ok(response.map(|body| Until::new(body, end, open)))
         }
+    }
+}
+
+/// Looks at the first bytes and leaves them where they are. hyper would take them out to tell the two
+/// protocols apart, and give them back as a first piece, after which its buffer grows to twice 8 KiB.
+async fn first_bytes(stream: &TcpStream, protocol: Protocol) -> First {
+    let mut first = [0; PREFACE.len()];
+    match (protocol, stream.peek(&mut first).await) {
+        (Protocol::Http, Ok(length)) if length > 0 && !PREFACE.starts_with(&first[..length]) => {
+            First::Http1
+        }
+        _ => First::Other,
     }
 }
 
