@@ -52,13 +52,18 @@ async fn ready(State(standing): State<Arc<Standing>>) -> Response {
 }
 
 async fn health(State(standing): State<Arc<Standing>>) -> Response {
-    let health = standing.health();
-    fresh(health.status.http(), &health)
+    let (status, body) = standing.health();
+    let kind = HeaderValue::from_static("application/json");
+    unkept((status, [(header::CONTENT_TYPE, kind)], body))
 }
 
 /// Answers with JSON that no cache keeps.
 fn fresh(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    let mut response = (status, Json(body)).into_response();
+    unkept((status, Json(body)))
+}
+
+fn unkept(response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -39,6 +39,16 @@ pub(super) enum Status {
 }
 
 impl State {
+    /// Tells whether both are the same moment: each round of probes has outcomes of its own.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let outcomes = match (&self.outcomes, &other.outcomes) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        outcomes && self.phase == other.phase
+    }
+
     /// Tells whether every required part worked when it was looked at.
     pub(super) fn usable(&self) -> bool {
         let works = |outcome: &Outcome| !outcome.required || outcome.result.is_ok();
