@@ -6,7 +6,7 @@ mod quota;
 
 use std::{
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use redis::Script;
@@ -57,7 +57,7 @@ impl Limiter {
             return verdict;
         }
         let share = quota.share_of(replicas);
-        self.0.local.take(who, share, SystemTime::now())
+        self.0.local.take(who, share)
     }
 
     async fn take_shared(

@@ -1,11 +1,9 @@
 //! The same algorithm within one process.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{Quota, Verdict};
 
@@ -14,21 +12,31 @@ const MOST: u64 = 100_000;
 /// A count that nobody asked for this long has run out.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// For each principal the theoretical arrival time of the next request, in microseconds.
-pub(super) struct Local(moka::sync::Cache<String, Arc<Mutex<u64>>>);
+/// For each principal the theoretical arrival time of the next request, in microseconds since the start:
+/// a clock that is set must not let anybody wait.
+pub(super) struct Local {
+    started: Instant,
+    counts: moka::sync::Cache<String, Arc<Mutex<u64>>>,
+}
 
 impl Default for Local {
     fn default() -> Self {
         let cache = moka::sync::Cache::builder().max_capacity(MOST);
-        Self(cache.time_to_idle(IDLE).build())
+        Self {
+            started: Instant::now(),
+            counts: cache.time_to_idle(IDLE).build(),
+        }
     }
 }
 
 impl Local {
-    pub(super) fn take(&self, who: &str, quota: Quota, now: SystemTime) -> Verdict {
-        let count = self.0.get_with_by_ref(who, Arc::default);
+    pub(super) fn take(&self, who: &str, quota: Quota) -> Verdict {
+        self.take_at(who, quota, self.started.elapsed())
+    }
+
+    fn take_at(&self, who: &str, quota: Quota, since: Duration) -> Verdict {
+        let count = self.counts.get_with_by_ref(who, Arc::default);
         let mut count = count.lock();
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
         let (cost, ahead) = (quota.cost_micros(), quota.ahead_micros());
         let arrival = (*count).max(now);
@@ -57,8 +65,8 @@ mod tests {
 
     use super::*;
 
-    fn at(millis: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_000_000) + Duration::from_millis(millis)
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     proptest! {
@@ -73,7 +81,7 @@ mod tests {
             let mut allowed = Vec::new();
             for gap in gaps {
                 now += gap;
-                if local.take("a", quota, at(now)).allowed {
+                if local.take_at("a", quota, at(now)).allowed {
                     allowed.push(now);
                 }
             }
@@ -95,7 +103,7 @@ mod tests {
         // Ten times as much as is allowed, for a minute.
         let allowed = (0..60_000_u64)
             .step_by(6)
-            .filter(|millis| local.take("a", quota, at(*millis)).allowed);
+            .filter(|millis| local.take_at("a", quota, at(*millis)).allowed);
         let allowed = allowed.count();
         assert!((990..=1_010).contains(&allowed), "{allowed}");
     }
@@ -108,14 +116,14 @@ mod tests {
             burst: 1,
         };
         let local = Local::default();
-        assert!(local.take("a", quota, at(0)).allowed);
+        assert!(local.take_at("a", quota, at(0)).allowed);
         for _ in 0..5 {
-            let refused = local.take("a", quota, at(4_000));
+            let refused = local.take_at("a", quota, at(4_000));
             assert!(!refused.allowed);
             assert_eq!(refused.retry_after, Duration::from_secs(6));
         }
-        assert!(local.take("b", quota, at(4_000)).allowed);
-        assert!(local.take("a", quota, at(10_000)).allowed);
+        assert!(local.take_at("b", quota, at(4_000)).allowed);
+        assert!(local.take_at("a", quota, at(10_000)).allowed);
     }
 
     #[test]

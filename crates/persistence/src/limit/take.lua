@@ -7,6 +7,8 @@ local now = clock[1] * 1000000 + clock[2]
 local cost, ahead = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local arrival = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+-- No request is let so far ahead: the clock was set back, and what was counted is of another time.
+if arrival - now > ahead then arrival = now end
 local after = arrival + cost
 if after - now > ahead then
   return {0, 0, after - now - ahead, arrival - now}

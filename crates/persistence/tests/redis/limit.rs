@@ -1,6 +1,6 @@
 //! Limits that replicas share.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sutazai_persistence::limit::{Limiter, Quota};
 use sutazai_resilience::Breakers;
@@ -43,6 +43,27 @@ async fn s11_a_burst_over_two_replicas_is_exactly_the_burst() {
     assert!(limiters[1].take("bob", quota, 2).await.allowed);
     let left = say(&server, "PTTL sutazai:limit:alice");
     assert!(!left.starts_with(":-1"), "{left}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn s11_a_clock_that_was_set_back_by_an_hour_keeps_nobody_out() {
+    let (server, _folder) = server().await;
+    let [limiter, _] = replicas(&server.url());
+    let quota = quota(10, Duration::from_secs(60), 10);
+    while limiter.take("alice", quota, 1).await.allowed {}
+    // What the server's clock made of it an hour ahead of now.
+    let ahead = SystemTime::now() + Duration::from_secs(3_600);
+    let micros = ahead.duration_since(UNIX_EPOCH).unwrap().as_micros();
+    say(&server, &format!("SET sutazai:limit:alice {micros}"));
+    let verdict = limiter.take("alice", quota, 1).await;
+    assert!(verdict.allowed && verdict.shared, "{verdict:?}");
+    // And the limit is one again.
+    let mut more = 0;
+    while limiter.take("alice", quota, 1).await.allowed {
+        more += 1;
+    }
+    assert!((8..=10).contains(&more), "{more}");
     server.stop().await;
 }
 
