@@ -1,6 +1,9 @@
 //! The backend as a process: built from its settings, then run.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use sutazai_auth::{
@@ -139,6 +142,7 @@ impl Config {
                 profile: self.base.profile,
                 instance_id: builder.instance_id().to_string(),
                 started_at: Utc::now(),
+                started: Instant::now(),
             },
             keys: published,
             limits: Limits::new(

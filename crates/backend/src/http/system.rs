@@ -1,6 +1,6 @@
 //! `/api/v1/system`: how the platform stands.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) profile: Profile,
     pub(crate) instance_id: String,
     pub(crate) started_at: DateTime<Utc>,
+    /// The same moment by the clock that only counts.
+    pub(crate) started: Instant,
 }
 
 /// How the platform stands.
@@ -40,7 +42,7 @@ pub(crate) struct SystemStatus {
     /// The instance of the backend that answers.
     instance_id: String,
     started_at: DateTime<Utc>,
-    uptime_seconds: i64,
+    uptime_seconds: u64,
     /// Parts that the backend uses, each probed for this answer.
     dependencies: Vec<DependencyItem>,
     registry: RegistryItem,
@@ -129,18 +131,18 @@ pub(super) async fn status(
     Authenticated(principal): Authenticated,
 ) -> axum::Json<SystemStatus> {
     let status = access.system.look(&principal).await;
-    axum::Json(SystemStatus::of(access.facts, status, Utc::now()))
+    axum::Json(SystemStatus::of(access.facts, status))
 }
 
 impl SystemStatus {
-    fn of(facts: Facts, status: Status, now: DateTime<Utc>) -> Self {
+    fn of(facts: Facts, status: Status) -> Self {
         Self {
             status: if status.is_whole() { "ok" } else { "degraded" },
             version: facts.version,
             profile: facts.profile.as_str(),
             instance_id: facts.instance_id,
             started_at: facts.started_at,
-            uptime_seconds: (now - facts.started_at).num_seconds(),
+            uptime_seconds: facts.started.elapsed().as_secs(),
             dependencies: status
                 .dependencies
                 .into_iter()

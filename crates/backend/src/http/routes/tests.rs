@@ -99,6 +99,7 @@ async fn api() -> Api {
             profile: Profile::Dev,
             instance_id: "backend-test".to_owned(),
             started_at: chrono::Utc::now(),
+            started: std::time::Instant::now(),
         },
         keys: Arc::new(set),
         limits,
