@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sutazai_mesh::catalog::ServiceName;
 use sutazai_persistence::DatabaseError;
-use sutazai_proto::{Coded, Details, ErrorCode};
+use sutazai_proto::{Coded, Details, ErrorCode, status::WRONG_SERVICE};
 
 use crate::{password::PasswordError, permission::Permission};
 
@@ -35,6 +35,9 @@ pub enum AuthError {
         /// Who was called.
         to: ServiceName,
     },
+    /// The call was meant for another service: an address of its caller's list is old.
+    #[error("this is {0}, and the credential is for another service")]
+    WrongService(ServiceName),
     /// The time for the call was over before it began.
     #[error("no time is left for the call")]
     DeadlineExceeded,
@@ -107,9 +110,11 @@ pub enum Refusal {
 impl Coded for AuthError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Missing | Self::Invalid(_) | Self::Expired | Self::Login => {
-                ErrorCode::Unauthenticated
-            }
+            Self::Missing
+            | Self::Invalid(_)
+            | Self::Expired
+            | Self::Login
+            | Self::WrongService(_) => ErrorCode::Unauthenticated,
             Self::Permission(_) | Self::Caller { .. } | Self::Scope(_) => {
                 ErrorCode::PermissionDenied
             }
@@ -128,6 +133,7 @@ impl Coded for AuthError {
             Self::Expired => "expired_credential",
             Self::Permission(_) | Self::Scope(_) => "missing_permission",
             Self::Caller { .. } => "caller_not_allowed",
+            Self::WrongService(_) => WRONG_SERVICE,
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::NoScope | Self::Life { .. } => "validation_failed",
             Self::Password(error) => error.reason(),

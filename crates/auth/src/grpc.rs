@@ -66,7 +66,12 @@ async fn admit(State(identity): State<Identity>, mut request: Request, next: Nex
 fn judge(identity: &Identity, request: &Request) -> Result<Caller, AuthError> {
     let token = credential::bearer(request.headers())?.ok_or(AuthError::Missing)?;
     let to = identity.service();
-    let verified = identity.verifier().verify(token, Audience::Service(to))?;
+    let verified = identity.verifier().verify(token, Audience::Service(to));
+    let verified = verified.map_err(|error| match error {
+        // Its signature held, so its sender may know that it found somebody else.
+        AuthError::Invalid(Refusal::Audience) => AuthError::WrongService(to),
+        error => error,
+    })?;
     let Issuer::Service(from) = verified.issuer else {
         return Err(Refusal::Issuer.into());
     };

@@ -10,6 +10,8 @@ use crate::code::{Coded, Details, ErrorCode, Violation};
 
 /// `ErrorInfo.domain` of every error of this platform.
 pub const DOMAIN: &str = "sutazai";
+/// Reason of a service that got a call for another one.
+pub const WRONG_SERVICE: &str = "wrong_service";
 /// Key of the closed code in `ErrorInfo.metadata`.
 const CODE_KEY: &str = "code";
 
