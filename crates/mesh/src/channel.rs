@@ -23,6 +23,7 @@ mod balance;
 mod call;
 mod choice;
 mod error;
+mod link;
 mod member;
 mod outlier;
 mod pool;
@@ -31,6 +32,7 @@ mod repeat;
 pub use balance::{InvalidStrategies, Strategies, Strategy};
 pub use call::ROUTING_KEY;
 pub use error::EdgeError;
+pub use link::ConnectError;
 use member::Members;
 use pool::Pool;
 
@@ -66,7 +68,7 @@ impl Mesh {
         breakers: Breakers,
         strategies: Strategies,
     ) -> Self {
-        let members = Arc::new(Members::new(breakers));
+        let members = Arc::new(Members::new(from, breakers));
         Self(Arc::new(Shared {
             from,
             registry,

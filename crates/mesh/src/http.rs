@@ -18,7 +18,7 @@ const IDLE_PER_SERVER: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the kernel asks on a quiet connection whether its peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
-const USER_AGENT: &str = concat!("sutazai/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("sutazai/", env!("CARGO_PKG_VERSION"));
 
 /// Why a request brought no answer.
 pub type Failure = Error;

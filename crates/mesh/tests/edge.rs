@@ -20,8 +20,12 @@ use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tracing::Instrument;
 
+#[path = "edge/ends.rs"]
+mod ends;
 #[path = "edge/outliers.rs"]
 mod outliers;
+#[path = "edge/refuser.rs"]
+mod refuser;
 #[path = "edge/retries.rs"]
 mod retries;
 #[path = "edge/server.rs"]
@@ -189,46 +193,6 @@ async fn msh_05_an_open_stream_keeps_an_instance_busy() {
     }
     assert_eq!((busy.calls(), idle.calls()), (1, 20));
     drop(stream);
-}
-
-#[tokio::test]
-async fn msh_05_a_dead_instance_fails_no_call() {
-    let (caller, alive) = (Caller::backend(), TestServer::start());
-    let _alive = caller.register(&alive, "alive").await;
-    let dead = instance("dead", CALLEE, dead_address());
-    let _dead = caller.registry.register(dead).await.unwrap();
-    let mut client = caller.client();
-    for _ in 0..100 {
-        client.check(ask("")).await.unwrap();
-    }
-    assert_eq!(alive.calls(), 100);
-    assert_eq!(caller.breaker("dead").failures, 1, "one try is enough");
-    assert_eq!(caller.breaker("alive").state, State::Closed);
-}
-
-#[tokio::test]
-async fn msh_05_an_instance_that_dies_takes_only_what_it_had() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
-    let mut client = caller.client();
-    while one.calls() == 0 || two.calls() == 0 {
-        client.check(ask("")).await.unwrap();
-    }
-    two.kill();
-    let mut failed = 0;
-    for _ in 0..100 {
-        if let Err(status) = client.check(ask("")).await {
-            assert_eq!(code_and_reason(status).0, ErrorCode::Unavailable);
-            failed += 1;
-        }
-    }
-    // Only the call that was given to the open connection can fail.
-    assert!(failed <= 1, "{failed} calls failed");
-    let tries = caller.breaker("two").failures;
-    assert!(tries <= 2, "{tries} tries: that call, and one to connect");
 }
 
 #[tokio::test]

@@ -2,15 +2,15 @@
 
 use std::{
     error::Error,
-    io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use metrics::{counter, histogram};
 use sutazai_proto::{
-    Coded, ErrorCode,
-    status::{self, grpc_code, grpc_name},
+    Coded, ErrorCode, RemoteError,
+    status::{self, WRONG_SERVICE, grpc_code, grpc_name},
     to_status,
 };
 use sutazai_resilience::{
@@ -18,14 +18,14 @@ use sutazai_resilience::{
     breaker::{Open, Permit},
 };
 use sutazai_telemetry::{names, propagate};
-use tonic::{Code, TimeoutExpired, body::Body};
-use tower::ServiceExt;
+use tonic::{Code, body::Body};
 use tracing::{Instrument, Span, field, info_span};
 
 use super::EdgeError;
 use super::answer::{self, Answer};
 use super::choice::Choice;
-use super::member::{Connection, InFlight};
+use super::link::Link;
+use super::member::InFlight;
 use super::pool::Pool;
 use super::repeat::Outgoing;
 
@@ -40,8 +40,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 struct Place {
     permit: Permit,
     in_flight: InFlight,
-    connection: Connection,
-    channel: tonic::transport::Channel,
+    link: Link,
 }
 
 /// Makes a call, and answers with a status where it can not be made.
@@ -107,48 +106,64 @@ async fn exchange(pool: &Pool, mut request: Request<Body>) -> Result<Response<Bo
         return Err(EdgeError::DeadlineExceeded(pool.to));
     }
     let mut choice = pool.choice(request.headers().get(ROUTING_KEY).cloned());
-    let late = |_| EdgeError::DeadlineExceeded(pool.to);
-    let mut outgoing = Outgoing::of(request, deadline).await.map_err(late)?;
+    let mut outgoing = Outgoing::of(request);
     pool.budget.call();
     let mut last = None;
-    while let Some(request) = outgoing.next(deadline) {
+    loop {
         let place = match find_place(pool, &mut choice, deadline).await {
             Ok(place) => place,
             // What the first one said tells more than that there is no second.
             Err(refusal) => return last.unwrap_or(Err(refusal)),
         };
-        let outcome = try_on(pool, place, deadline, request).await;
-        let again = is_worth_repeating(&outcome)
-            && outgoing.can_repeat()
-            && !choice.is_empty()
-            && !deadline.is_over();
-        if !again || !leave_to_retry(pool) {
+        let member = Arc::clone(place.in_flight.member());
+        let outcome = try_on(pool, place, deadline, &mut outgoing).await;
+        if matches!(outcome, Err(EdgeError::NotTaken { .. })) {
+            choice.spare(&member);
+        }
+        let can_repeat = outgoing.can_repeat() && !choice.is_empty() && !deadline.is_over();
+        if !can_repeat || !may_repeat(pool, &outcome, outgoing.is_idempotent()) {
             return outcome;
         }
         last = Some(outcome);
     }
-    last.unwrap_or(Err(EdgeError::NoLiveInstance(pool.to)))
 }
 
-/// Tells whether another instance may do better: the answer was lost, or this one is not available.
+/// Tells whether another instance may do better and be asked: the call was not taken, whatever it does, or
+/// it does the same twice and its answer was lost, or this instance is not available.
 ///
 /// One that says when to come back wants to be left alone, whoever asks.
-fn is_worth_repeating(outcome: &Result<Response<Body>, EdgeError>) -> bool {
+fn may_repeat(
+    pool: &Pool,
+    outcome: &Result<Response<Body>, EdgeError>,
+    is_idempotent: bool,
+) -> bool {
     match outcome {
-        Ok(response) => answer::first_error(response).is_some_and(|error| {
-            error.code() == ErrorCode::Unavailable && error.details().retry_after.is_none()
-        }),
-        Err(error) => matches!(error, EdgeError::Lost { .. }),
+        Err(EdgeError::NotTaken { .. } | EdgeError::WrongService { .. }) => {
+            note_retry(pool, "not_taken");
+            true
+        }
+        Err(EdgeError::Lost { .. }) => is_idempotent && leave_to_retry(pool),
+        Err(_) => false,
+        Ok(response) => {
+            is_idempotent
+                && answer::first_error(response).is_some_and(|error| {
+                    error.code() == ErrorCode::Unavailable && error.details().retry_after.is_none()
+                })
+                && leave_to_retry(pool)
+        }
     }
 }
 
 fn leave_to_retry(pool: &Pool) -> bool {
     let allowed = pool.budget.try_retry();
-    let outcome = if allowed { "made" } else { "over_budget" };
+    note_retry(pool, if allowed { "made" } else { "over_budget" });
+    allowed
+}
+
+fn note_retry(pool: &Pool, outcome: &'static str) {
     let (from, to) = (pool.from.as_str(), pool.to.as_str());
     counter!(names::MESH_RETRIES_TOTAL, "from" => from, "to" => to, "outcome" => outcome)
         .increment(1);
-    allowed
 }
 
 /// Sends the request to one instance, and notes what its answer says about it.
@@ -156,12 +171,21 @@ async fn try_on(
     pool: &Pool,
     place: Place,
     deadline: Deadline,
-    request: Request<Body>,
+    outgoing: &mut Outgoing,
 ) -> Result<Response<Body>, EdgeError> {
     let member = place.in_flight.member();
-    match deadline.run(place.channel.oneshot(request)).await {
+    let began = Instant::now();
+    let sent = deadline.run(place.link.send(outgoing.next(deadline)));
+    match sent.await {
         Ok(Ok(response)) => {
             let error = answer::first_error(&response);
+            if error.as_ref().is_some_and(is_for_another_service) {
+                let instance = member.id().clone();
+                let error = EdgeError::WrongService { instance };
+                member.is_away(&error, began);
+                place.permit.failure(&error.to_string());
+                return Err(error);
+            }
             match &error {
                 Some(error) if error.code().policy().http.is_server_error() => pool.fault(member),
                 _ => member.outlier().good(),
@@ -177,24 +201,29 @@ async fn try_on(
                 _ => place.permit.success(),
             }
             let in_flight = place.in_flight;
-            Ok(response.map(|body| Body::new(Answer::new(body, deadline, pool.to, in_flight))))
+            Ok(response
+                .map(|body| Body::new(Answer::new(Body::new(body), deadline, pool.to, in_flight))))
         }
-        Ok(Err(error)) if !is_timeout(&error) => {
-            member.give_up(&place.connection);
-            // The channel connects again by itself, and may find nobody.
-            if is_refused(&error) {
-                pool.unreachable(member);
-            } else {
-                pool.fault(member);
-            }
+        Ok(Err(error)) if !outgoing.was_read() || is_refused(&error) => {
+            // A connection that came to its end is nobody's fault, and a full one is no failure.
+            Err(EdgeError::NotTaken {
+                instance: member.id().clone(),
+                source: error,
+            })
+        }
+        Ok(Err(error)) => {
+            pool.fault(member);
             let error = EdgeError::Lost {
                 instance: member.id().clone(),
                 source: error,
             };
-            place.permit.failure(&status::chain(&error));
+            let (instance, why) = (member.id(), status::chain(&error));
+            let took_ms = millis(began);
+            tracing::warn!(%instance, took_ms, error = why, "call lost");
+            place.permit.failure(&why);
             Err(error)
         }
-        Ok(Err(_)) | Err(Elapsed) => {
+        Err(Elapsed) => {
             pool.fault(member);
             let error = EdgeError::DeadlineExceeded(pool.to);
             place.permit.failure(&error.to_string());
@@ -219,25 +248,21 @@ async fn find_place(
             }
         };
         let in_flight = member.enter();
-        let connection = member.connection();
-        match deadline.run(connection.clone()).await {
-            Ok(Ok(channel)) => {
+        match deadline.run(member.connection()).await {
+            Ok(Ok(link)) => {
                 Span::current().record("instance", member.id().as_str());
                 return Ok(Place {
                     permit,
                     in_flight,
-                    connection,
-                    channel,
+                    link,
                 });
             }
-            Ok(Err(source)) => {
-                member.give_up(&connection);
-                pool.unreachable(&member);
+            Ok(Err(unreached)) => {
                 refusal = EdgeError::Unreachable {
                     instance: member.id().clone(),
-                    source,
+                    source: Arc::clone(&unreached.source),
                 };
-                permit.failure(&status::chain(&refusal));
+                unreached.tell(permit, &status::chain(&refusal));
             }
             Err(Elapsed) => {
                 pool.fault(&member);
@@ -248,6 +273,11 @@ async fn find_place(
         }
     }
     Err(refusal)
+}
+
+/// Returns the milliseconds since then, for the log.
+pub(super) fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Adds an open breaker to what is known so far: a connection that failed says more.
@@ -281,17 +311,19 @@ fn deadline(headers: &mut HeaderMap) -> Deadline {
     deadline
 }
 
-/// tonic watches `grpc-timeout` too, and may be first.
-fn is_timeout(error: &tonic::transport::Error) -> bool {
-    causes(error).any(<dyn Error>::is::<TimeoutExpired>)
+/// Tells whether somebody else has the address by now, who can not take the token for this service.
+fn is_for_another_service(error: &RemoteError) -> bool {
+    error.is_from_platform() && error.reason() == WRONG_SERVICE
 }
 
-/// Tells whether nobody listens where the channel tried to connect again.
-fn is_refused(error: &tonic::transport::Error) -> bool {
-    let mut kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    kinds.any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+/// Tells whether the instance says itself that it did nothing about the call: it was at its limit
+/// (`REFUSED_STREAM`), or had said goodbye before (a stream beyond the last one that `GOAWAY` names).
+fn is_refused(error: &hyper::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.any(|cause| {
+        cause.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (refused || error.is_go_away())
+        })
+    })
 }

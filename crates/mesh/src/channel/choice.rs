@@ -21,9 +21,17 @@ pub(super) struct Choice {
     strategy: Strategy,
     number: usize,
     key: Option<HeaderValue>,
-    /// Near ones, far ones, and those left out for their faults: a later tier is asked when the
-    /// earlier are used up.
-    tiers: [Vec<Candidate>; 3],
+    /// Near ones, far ones, those left out for their faults, and those that could not be connected to:
+    /// a later tier is asked when the earlier are used up.
+    tiers: [Vec<Candidate>; 4],
+    spare: Spare,
+}
+
+/// One that is asked a second time when nobody else is left.
+enum Spare {
+    None,
+    Is(Arc<Member>),
+    Used,
 }
 
 impl Choice {
@@ -34,12 +42,14 @@ impl Choice {
         candidates: impl Iterator<Item = Candidate>,
         is_out: impl Fn(&Member) -> bool,
     ) -> Self {
-        let mut tiers: [Vec<Candidate>; 3] = Default::default();
+        let mut tiers: [Vec<Candidate>; 4] = Default::default();
         for candidate in candidates {
-            let tier = match (is_out(&candidate.member), candidate.near) {
-                (true, _) => 2,
-                (false, true) => 0,
-                (false, false) => 1,
+            let member = &candidate.member;
+            let tier = match (member.outlier().is_away(), is_out(member), candidate.near) {
+                (true, _, _) => 3,
+                (false, true, _) => 2,
+                (false, false, true) => 0,
+                (false, false, false) => 1,
             };
             tiers[tier].push(candidate);
         }
@@ -48,17 +58,28 @@ impl Choice {
             number,
             key,
             tiers,
+            spare: Spare::None,
+        }
+    }
+
+    /// Keeps one that did not take the call for the end, where nothing was lost but a connection. Of
+    /// several it keeps the first, so that a call ends.
+    pub(super) fn spare(&mut self, member: &Arc<Member>) {
+        if matches!(self.spare, Spare::None) {
+            self.spare = Spare::Is(Arc::clone(member));
         }
     }
 
     /// Tells whether everybody was asked.
     pub(super) fn is_empty(&self) -> bool {
-        self.tiers.iter().all(Vec::is_empty)
+        self.tiers.iter().all(Vec::is_empty) && !matches!(self.spare, Spare::Is(_))
     }
 
     /// Takes the next one to ask.
     pub(super) fn next(&mut self) -> Option<Arc<Member>> {
-        let tier = self.tiers.iter_mut().find(|tier| !tier.is_empty())?;
+        let Some(tier) = self.tiers.iter_mut().find(|tier| !tier.is_empty()) else {
+            return self.spare.take();
+        };
         let facts: Vec<Facts<'_>> = tier
             .iter()
             .map(|candidate| Facts {
@@ -73,5 +94,19 @@ impl Choice {
         };
         let chosen = self.strategy.choose(&facts, turn, &mut rand::rng())?;
         Some(tier.swap_remove(chosen).member)
+    }
+}
+
+impl Spare {
+    /// Returns it, once.
+    fn take(&mut self) -> Option<Arc<Member>> {
+        match std::mem::replace(self, Self::Used) {
+            Self::Is(member) => Some(member),
+            Self::None => {
+                *self = Self::None;
+                None
+            }
+            Self::Used => None,
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sutazai_proto::{Coded, Details, ErrorCode};
 
+use super::link::ConnectError;
 use crate::catalog::ServiceName;
 use crate::registry::InstanceId;
 
@@ -37,7 +38,21 @@ pub enum EdgeError {
         /// Which one.
         instance: InstanceId,
         /// What was tried and failed.
-        source: Arc<tonic::transport::Error>,
+        source: Arc<ConnectError>,
+    },
+    /// The instance did not take the call: its connection ended before, or it says so itself.
+    #[error("{instance} did not take the call")]
+    NotTaken {
+        /// Which one.
+        instance: InstanceId,
+        /// How that is known.
+        source: hyper::Error,
+    },
+    /// At the address of the instance another service answers; it refused the call.
+    #[error("another service answers at the address of {instance}")]
+    WrongService {
+        /// Which one.
+        instance: InstanceId,
     },
     /// The connection broke before the answer; whether the call had an effect is unknown.
     #[error("the connection to {instance} broke")]
@@ -45,7 +60,7 @@ pub enum EdgeError {
         /// Whose.
         instance: InstanceId,
         /// How it broke.
-        source: tonic::transport::Error,
+        source: hyper::Error,
     },
     /// The time allowed for the call is over.
     #[error("{0} did not answer in the time that was left")]
@@ -60,6 +75,8 @@ impl Coded for EdgeError {
             Self::NoLiveInstance(_)
             | Self::Open { .. }
             | Self::Unreachable { .. }
+            | Self::NotTaken { .. }
+            | Self::WrongService { .. }
             | Self::Lost { .. } => ErrorCode::Unavailable,
         }
     }
@@ -69,7 +86,9 @@ impl Coded for EdgeError {
             Self::OutsideCallGraph { .. } => "outside_call_graph",
             Self::NoLiveInstance(_) => "no_live_instance",
             Self::Open { .. } => "breaker_open",
-            Self::Unreachable { .. } => "instance_unreachable",
+            Self::Unreachable { .. } | Self::NotTaken { .. } | Self::WrongService { .. } => {
+                "instance_unreachable"
+            }
             Self::Lost { .. } => "connection_lost",
             Self::DeadlineExceeded(_) => "deadline_exceeded",
         }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
     net::SocketAddr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::Instant,
 };
 
 use futures::{
@@ -16,26 +17,22 @@ use futures::{
 };
 use metrics::counter;
 use parking_lot::Mutex;
-use sutazai_resilience::{Breaker, Breakers};
+use sutazai_proto::status::chain;
+use sutazai_resilience::{Breaker, Breakers, breaker::Permit};
 use sutazai_telemetry::names;
-use tonic::transport::{Channel, Endpoint, Error};
 
+use super::call::millis;
+use super::link::{ConnectError, Link};
 use super::outlier::Outlier;
 use crate::catalog::ServiceName;
 use crate::registry::{Instance, InstanceId};
 
-/// How long opening a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a quiet connection is asked whether its peer is still there, and how long it may
-/// take to answer. A dead peer is found out after the sum.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A connection that is being opened, or is open: all who wait for it get the same one.
-pub(super) type Connection = Shared<BoxFuture<'static, Result<Channel, Arc<Error>>>>;
+type Connection = Shared<BoxFuture<'static, Result<Link, Unreached>>>;
 
 /// The instances in use, one [`Member`] each, so that all edges share connection and breaker.
 pub(super) struct Members {
+    from: ServiceName,
     breakers: Breakers,
     known: Mutex<HashMap<InstanceId, (SocketAddr, Weak<Member>)>>,
 }
@@ -52,12 +49,21 @@ pub(super) struct Member {
     members: Arc<Members>,
 }
 
+/// One attempt to connect that failed, told to all who waited for it.
+#[derive(Clone)]
+pub(super) struct Unreached {
+    pub(super) source: Arc<ConnectError>,
+    /// Whether the breaker knows of it.
+    is_told: Arc<AtomicBool>,
+}
+
 /// Counts as one call in flight until it is dropped.
 pub(super) struct InFlight(Arc<Member>);
 
 impl Members {
-    pub(super) fn new(breakers: Breakers) -> Self {
+    pub(super) fn new(from: ServiceName, breakers: Breakers) -> Self {
         Self {
+            from,
             breakers,
             known: Mutex::default(),
         }
@@ -112,33 +118,48 @@ impl Member {
         InFlight(Arc::clone(self))
     }
 
-    /// Returns the connection, opening one if there is none.
-    pub(super) fn connection(&self) -> Connection {
+    /// Returns the connection, opening one if there is none that takes calls.
+    pub(super) fn connection(self: &Arc<Self>) -> Connection {
         let mut slot = self.connection.lock();
-        slot.get_or_insert_with(|| {
-            counter!(names::MESH_CONNECTIONS_TOTAL, "to" => self.service.as_str()).increment(1);
-            open(self.address)
-                .map(|r| r.map_err(Arc::new))
-                .boxed()
-                .shared()
-        })
-        .clone()
+        if slot.as_ref().is_some_and(is_over) {
+            *slot = None;
+        }
+        slot.get_or_insert_with(|| open(Arc::downgrade(self), self.service, self.address))
+            .clone()
     }
 
-    /// Gives up a connection that failed, unless somebody opened another one meanwhile.
-    ///
-    /// A channel would reconnect by itself, but with a call already in its hands: a connection
-    /// opened before the call is handed over leaves the choice of another member.
-    pub(super) fn give_up(&self, failed: &Connection) {
-        let mut slot = self.connection.lock();
-        if slot.as_ref().is_some_and(|current| current.ptr_eq(failed)) {
-            *slot = None;
+    /// Connects again where a connection ended that had been of use: whoever calls next then knows already
+    /// whether there is somebody.
+    async fn renew(self: Arc<Self>) {
+        if let Err(unreached) = self.connection().await
+            && let Ok(permit) = self.breaker.permit()
+        {
+            unreached.tell(permit, &chain(&*unreached.source));
+        }
+    }
+
+    /// Notes that this instance is not at its address, and since when that was tried: until somebody takes
+    /// a new connection, or the time is over, all others go before.
+    pub(super) fn is_away(&self, why: &dyn Error, began: Instant) {
+        let time = self.outlier.away();
+        let (from, to) = (self.members.from.as_str(), self.service.as_str());
+        counter!(names::MESH_EJECTIONS_TOTAL, "from" => from, "to" => to).increment(1);
+        let (error, took_ms) = (chain(why), millis(began));
+        tracing::warn!(instance = %self.id, to, took_ms, ?time, error, "instance not there, others go before");
+    }
+}
+
+impl Unreached {
+    /// Tells the breaker, once however many waited for the connection.
+    pub(super) fn tell(&self, permit: Permit, why: &str) {
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            permit.failure(why);
         }
     }
 }
 
 impl InFlight {
-    pub(super) fn member(&self) -> &Member {
+    pub(super) fn member(&self) -> &Arc<Member> {
         &self.0
     }
 }
@@ -167,22 +188,47 @@ fn breaker_name(id: &InstanceId) -> String {
     format!("grpc:{id}")
 }
 
-fn endpoint(address: SocketAddr) -> Result<Endpoint, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    Ok(endpoint)
+/// Tells whether a connection has ended, or was never there.
+fn is_over(connection: &Connection) -> bool {
+    match connection.peek() {
+        Some(Ok(link)) => link.is_closed(),
+        Some(Err(_)) => true,
+        None => false,
+    }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that opens gRPC channels"
-)]
-async fn open(address: SocketAddr) -> Result<Channel, Error> {
-    endpoint(address)?.connect().await
+/// Opens a connection for a member, as long as that one is in use.
+fn open(member: Weak<Member>, service: ServiceName, address: SocketAddr) -> Connection {
+    counter!(names::MESH_CONNECTIONS_TOTAL, "to" => service.as_str()).increment(1);
+    let opening = async move {
+        let began = Instant::now();
+        match Link::open(address).await {
+            Ok((link, end)) => {
+                if let Some(member) = member.upgrade() {
+                    member.outlier.back();
+                }
+                tokio::spawn(async move {
+                    // One that was of no use may be the next of many like it.
+                    if end.await.had_answers
+                        && let Some(member) = member.upgrade()
+                    {
+                        member.renew().await;
+                    }
+                });
+                Ok(link)
+            }
+            Err(error) => {
+                if let Some(member) = member.upgrade() {
+                    member.is_away(&error, began);
+                }
+                Err(Unreached {
+                    source: Arc::new(error),
+                    is_told: Arc::default(),
+                })
+            }
+        }
+    };
+    opening.boxed().shared()
 }
 
 #[cfg(test)]
@@ -203,16 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn connections_do_not_delay_small_packets() {
-        let endpoint = endpoint(instance(1).grpc).unwrap();
-        assert!(endpoint.get_tcp_nodelay());
-        assert_eq!(endpoint.get_connect_timeout(), Some(CONNECT_TIMEOUT));
-    }
-
-    #[test]
     fn a_breaker_lives_as_long_as_somebody_uses_the_instance() {
         let breakers = Breakers::new();
-        let members = Arc::new(Members::new(breakers.clone()));
+        let members = Arc::new(Members::new(ServiceName::Cli, breakers.clone()));
         let one = members.member(&instance(1));
         let same = members.member(&instance(1));
         assert!(Arc::ptr_eq(&one, &same));
@@ -227,7 +266,7 @@ mod tests {
 
     #[test]
     fn calls_count_until_they_end() {
-        let member = Arc::new(Members::new(Breakers::new())).member(&instance(1));
+        let member = Arc::new(Members::new(ServiceName::Cli, Breakers::new())).member(&instance(1));
         let calls = (member.enter(), member.enter());
         assert_eq!(member.in_flight(), 2);
         drop(calls);

@@ -1,4 +1,4 @@
-//! Who answers with faults is left out of the choice for a while, as long as enough others are left.
+//! Who answers with faults, or can not be connected to, is left out of the choice for a while.
 //!
 //! A breaker stops calls; this only prefers others. So it may also judge what an instance says in the
 //! platform's own words, which trips no breaker.
@@ -23,15 +23,28 @@ pub(super) struct Outlier(Mutex<Record>);
 #[derive(Debug, Default)]
 struct Record {
     faults_in_a_row: u32,
+    /// For its faults.
+    out: Absence,
+    /// Because it can not be connected to.
+    away: Absence,
+}
+
+/// How often an instance was left out, and until when.
+#[derive(Debug, Default)]
+struct Absence {
     times: u32,
     until: Option<Instant>,
 }
 
 impl Outlier {
-    /// Tells whether the instance is left out now.
+    /// Tells whether the instance is left out now for its faults.
     pub(super) fn is_out(&self) -> bool {
-        let until = self.0.lock().until;
-        until.is_some_and(|until| Instant::now() < until)
+        self.0.lock().out.is_now()
+    }
+
+    /// Tells whether the instance could not be connected to a while ago.
+    pub(super) fn is_away(&self) -> bool {
+        self.0.lock().away.is_now()
     }
 
     /// Notes a good answer.
@@ -49,15 +62,39 @@ impl Outlier {
     /// Leaves the instance out, longer each time, and returns for how long.
     pub(super) fn eject(&self) -> Duration {
         let mut record = self.0.lock();
-        let now = Instant::now();
-        if record.until.is_none_or(|until| now > until + FORGIVEN) {
-            record.times = 0;
-        }
-        record.times = (record.times + 1).min(LONGEST);
         record.faults_in_a_row = 0;
-        let time = OUT * record.times;
-        record.until = Some(now + time);
+        record.out.begin()
+    }
+
+    /// Notes that the instance can not be connected to, and returns for how long others go before it.
+    pub(super) fn away(&self) -> Duration {
+        self.0.lock().away.begin()
+    }
+
+    /// Notes that there is a connection.
+    pub(super) fn back(&self) {
+        self.0.lock().away.end();
+    }
+}
+
+impl Absence {
+    fn is_now(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn begin(&mut self) -> Duration {
+        let now = Instant::now();
+        if self.until.is_none_or(|until| now > until + FORGIVEN) {
+            self.times = 0;
+        }
+        self.times = (self.times + 1).min(LONGEST);
+        let time = OUT * self.times;
+        self.until = Some(now + time);
         time
+    }
+
+    fn end(&mut self) {
+        self.until = self.until.map(|until| until.min(Instant::now()));
     }
 }
 
@@ -100,15 +137,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn msh_05_each_time_is_longer_until_it_is_forgiven() {
-        let outlier = Outlier::default();
-        for seconds in (1..=LONGEST).chain([LONGEST]).map(|times| times * 30) {
-            assert_eq!(outlier.eject(), Duration::from_secs(seconds.into()));
-            advance(Duration::from_secs(u64::from(seconds) - 1)).await;
-            assert!(outlier.is_out());
-            advance(Duration::from_secs(1)).await;
-            assert!(!outlier.is_out());
+        type Leave = fn(&Outlier) -> Duration;
+        let both: [(Leave, fn(&Outlier) -> bool); 2] = [
+            (Outlier::eject, Outlier::is_out),
+            (Outlier::away, Outlier::is_away),
+        ];
+        for (leave, is_left_out) in both {
+            let outlier = Outlier::default();
+            for seconds in (1..=LONGEST).chain([LONGEST]).map(|times| times * 30) {
+                assert_eq!(leave(&outlier), Duration::from_secs(seconds.into()));
+                advance(Duration::from_secs(u64::from(seconds) - 1)).await;
+                assert!(is_left_out(&outlier));
+                advance(Duration::from_secs(1)).await;
+                assert!(!is_left_out(&outlier));
+            }
+            advance(FORGIVEN + Duration::from_secs(1)).await;
+            assert_eq!(leave(&outlier), OUT);
         }
-        advance(FORGIVEN + Duration::from_secs(1)).await;
-        assert_eq!(outlier.eject(), OUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn msh_05_who_is_back_is_preferred_again_and_not_forgiven_at_once() {
+        let outlier = Outlier::default();
+        outlier.away();
+        outlier.back();
+        assert!(!outlier.is_away());
+        assert_eq!(outlier.away(), OUT * 2);
     }
 }

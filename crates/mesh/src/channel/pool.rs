@@ -130,12 +130,6 @@ impl Pool {
         }
     }
 
-    /// Leaves the callee out at once: it can not be connected to, so each further try would fail as well.
-    pub(super) fn unreachable(&self, member: &Member) {
-        member.outlier().fault();
-        self.leave_out(member);
-    }
-
     fn leave_out(&self, member: &Member) {
         let Source::Watched(watched) = &self.source else {
             return;
@@ -172,10 +166,12 @@ impl Watched {
         }
     }
 
-    /// Returns how many there are, and how many of them are left out.
+    /// Returns how many can be connected to, and how many of them are left out.
     fn count(&self) -> (usize, usize) {
-        let out = self.candidates.iter();
-        let out = out.filter(|candidate| candidate.member.outlier().is_out());
-        (self.candidates.len(), out.count())
+        let all = self.candidates.iter().map(|one| one.member.outlier());
+        let all = all.filter(|outlier| !outlier.is_away());
+        all.fold((0, 0), |(all, out), outlier| {
+            (all + 1, out + usize::from(outlier.is_out()))
+        })
     }
 }

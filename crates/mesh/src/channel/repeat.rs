@@ -1,14 +1,16 @@
-//! A request that can be sent again: its call is idempotent and its body is small.
+//! A request that can be sent again: as long as its body is small, what was read of it is kept.
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Request, request::Parts};
 use http_body::{Body as HttpBody, Frame};
-use sutazai_resilience::{Deadline, Elapsed};
+use parking_lot::Mutex;
+use sutazai_resilience::Deadline;
 use tonic::{Status, body::Body};
 
 use super::call::GRPC_TIMEOUT;
@@ -17,76 +19,113 @@ use super::call::GRPC_TIMEOUT;
 const LIMIT: usize = 64 * 1024;
 
 /// What is sent, once or again.
-pub(super) enum Outgoing {
-    /// A stream, a large body, or a call that may have an effect twice.
-    Once(Option<Request<Body>>),
-    /// The whole request, kept.
-    Kept(Parts, Bytes),
+pub(super) struct Outgoing {
+    parts: Parts,
+    body: Arc<Mutex<Kept>>,
+    tries: u32,
 }
 
-/// A body whose beginning was read already.
-struct Spliced {
-    read: Option<Bytes>,
-    fault: Option<Status>,
+/// The body, shared by all tries; only the last one reads on.
+struct Kept {
+    /// What was read so far.
+    read: Vec<Bytes>,
+    length: usize,
+    /// Whether that is all of it: not when it was too much, and not after a fault.
+    is_whole: bool,
     rest: Body,
+    ended: bool,
+    /// Number of the try that reads.
+    reader: u32,
+    /// Whether that one has read anything, be it that there is nothing.
+    was_read: bool,
+}
+
+/// The body of one try.
+struct Reading {
+    body: Arc<Mutex<Kept>>,
+    number: u32,
+    /// How many of the parts that are kept this one has passed on.
+    passed: usize,
 }
 
 impl Outgoing {
-    /// Keeps the request if it may be sent again.
-    pub(super) async fn of(request: Request<Body>, deadline: Deadline) -> Result<Self, Elapsed> {
-        if !sutazai_proto::is_idempotent(request.uri().path()) {
-            return Ok(Self::Once(Some(request)));
-        }
-        let (parts, mut rest) = request.into_parts();
-        let mut read = BytesMut::new();
-        let mut fault = None;
-        loop {
-            let next = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx));
-            match deadline.run(next).await? {
-                // A gRPC request has no trailers.
-                Some(Ok(frame)) => read.extend(frame.into_data().unwrap_or_default()),
-                Some(Err(status)) => fault = Some(status),
-                None => return Ok(Self::Kept(parts, read.freeze())),
-            }
-            if fault.is_some() || read.len() > LIMIT {
-                break;
-            }
-        }
-        let body = Body::new(Spliced {
-            read: Some(read.freeze()),
-            fault,
+    pub(super) fn of(request: Request<Body>) -> Self {
+        let (parts, rest) = request.into_parts();
+        let body = Kept {
+            read: Vec::new(),
+            length: 0,
+            is_whole: true,
             rest,
-        });
-        Ok(Self::Once(Some(Request::from_parts(parts, body))))
-    }
-
-    /// Tells whether there is another request after the first.
-    pub(super) fn can_repeat(&self) -> bool {
-        matches!(self, Self::Kept(..))
-    }
-
-    /// Returns the next request, with what is left of the time.
-    pub(super) fn next(&mut self, deadline: Deadline) -> Option<Request<Body>> {
-        match self {
-            Self::Once(request) => request.take(),
-            Self::Kept(parts, bytes) => {
-                let mut parts = parts.clone();
-                // Digits and a letter are a header value.
-                if let Ok(left) = HeaderValue::try_from(deadline.to_grpc_timeout()) {
-                    parts.headers.insert(GRPC_TIMEOUT, left);
-                }
-                let body = Body::new(Spliced {
-                    read: Some(bytes.clone()),
-                    fault: None,
-                    rest: Body::empty(),
-                });
-                Some(Request::from_parts(parts, body))
-            }
+            ended: false,
+            reader: 0,
+            was_read: false,
+        };
+        Self {
+            parts,
+            body: Arc::new(Mutex::new(body)),
+            tries: 0,
         }
+    }
+
+    /// Tells whether the contract allows the call to be made twice.
+    pub(super) fn is_idempotent(&self) -> bool {
+        sutazai_proto::is_idempotent(self.parts.uri.path())
+    }
+
+    /// Tells whether the whole request can be sent another time.
+    pub(super) fn can_repeat(&self) -> bool {
+        self.body.lock().is_whole
+    }
+
+    /// Tells whether the last try took anything of the body: before that, no callee can have the message.
+    pub(super) fn was_read(&self) -> bool {
+        self.body.lock().was_read
+    }
+
+    /// Returns the next request, with what is left of the time; the one before reads nothing more.
+    pub(super) fn next(&mut self, deadline: Deadline) -> Request<Body> {
+        let mut parts = self.parts.clone();
+        if self.tries > 0
+            // Digits and a letter are a header value.
+            && let Ok(left) = HeaderValue::try_from(deadline.to_grpc_timeout())
+        {
+            parts.headers.insert(GRPC_TIMEOUT, left);
+        }
+        self.tries += 1;
+        let mut body = self.body.lock();
+        body.reader = self.tries;
+        body.was_read = false;
+        drop(body);
+        let reading = Reading {
+            body: Arc::clone(&self.body),
+            number: self.tries,
+            passed: 0,
+        };
+        Request::from_parts(parts, Body::new(reading))
     }
 }
 
-impl HttpBody for Spliced {
+impl Kept {
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        // A gRPC request has no trailers.
+        let Some(bytes) = frame.data_ref() else {
+            return;
+        };
+        self.length = self.length.saturating_add(bytes.len());
+        if self.length <= LIMIT {
+            self.read.push(bytes.clone());
+        } else {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.is_whole = false;
+        self.read = Vec::new();
+    }
+}
+
+impl HttpBody for Reading {
     type Data = Bytes;
     type Error = Status;
 
@@ -94,17 +133,104 @@ impl HttpBody for Spliced {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(read) = self.read.take().filter(|read| !read.is_empty()) {
-            return Poll::Ready(Some(Ok(Frame::data(read))));
+        let shared = Arc::clone(&self.body);
+        let mut body = shared.lock();
+        if body.reader != self.number {
+            return Poll::Ready(Some(Err(Status::cancelled("the call is made elsewhere"))));
         }
-        if let Some(fault) = self.fault.take() {
-            return Poll::Ready(Some(Err(fault)));
+        body.was_read = true;
+        if let Some(bytes) = body.read.get(self.passed) {
+            self.passed += 1;
+            return Poll::Ready(Some(Ok(Frame::data(bytes.clone()))));
         }
-        let next = ready!(Pin::new(&mut self.rest).poll_frame(cx));
+        if body.ended {
+            return Poll::Ready(None);
+        }
+        let next = ready!(Pin::new(&mut body.rest).poll_frame(cx));
+        match &next {
+            Some(Ok(frame)) => {
+                body.keep(frame);
+                self.passed = body.read.len();
+            }
+            Some(Err(_)) => body.let_go(),
+            None => body.ended = true,
+        }
         Poll::Ready(next)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_none() && self.fault.is_none() && self.rest.is_end_stream()
+        let mut body = self.body.lock();
+        let rest = body.ended || body.rest.is_end_stream();
+        let ends = self.passed >= body.read.len() && rest;
+        if ends && body.reader == self.number {
+            // Whoever knows that nothing follows need not ask for it.
+            body.was_read = true;
+        }
+        ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use http_body_util::{BodyExt, Full, StreamBody};
+
+    use super::*;
+
+    fn outgoing(parts: &[&'static [u8]]) -> Outgoing {
+        let frames: Vec<_> = parts
+            .iter()
+            .map(|part| Ok::<_, Status>(Frame::data(Bytes::from_static(part))))
+            .collect();
+        let body = Body::new(StreamBody::new(futures::stream::iter(frames)));
+        Outgoing::of(Request::post("/a.B/C").body(body).unwrap())
+    }
+
+    fn deadline() -> Deadline {
+        Deadline::after(Duration::from_secs(3))
+    }
+
+    async fn whole(body: Body) -> Result<Bytes, Status> {
+        body.collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_read_in_part_is_whole_the_next_time() {
+        let mut outgoing = outgoing(&[b"one ", b"two ", b"three"]);
+        let mut first = outgoing.next(deadline()).into_body();
+        assert!(!outgoing.was_read());
+        poll_fn(|cx| Pin::new(&mut first).poll_frame(cx)).await;
+        assert!(outgoing.was_read());
+
+        let second = outgoing.next(deadline());
+        assert!(!outgoing.was_read() && second.headers().contains_key(GRPC_TIMEOUT));
+        // The first one would take away what the second one needs.
+        assert!(whole(first).await.is_err());
+        assert_eq!(whole(second.into_body()).await.unwrap(), "one two three");
+        let third = outgoing.next(deadline()).into_body();
+        assert_eq!(whole(third).await.unwrap(), "one two three");
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_sent_once() {
+        let large: &'static [u8] = &[7; LIMIT];
+        let mut outgoing = outgoing(&[large, b"x"]);
+        let mut body = outgoing.next(deadline()).into_body();
+        poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        assert!(outgoing.can_repeat());
+        assert_eq!(whole(body).await.unwrap(), "x");
+        assert!(!outgoing.can_repeat());
+        assert_eq!(outgoing.body.lock().read, [Bytes::new(); 0], "it is let go");
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_known_beforehand_counts_as_read() {
+        let body = Body::new(Full::new(Bytes::new()));
+        let mut outgoing = Outgoing::of(Request::post("/a.B/C").body(body).unwrap());
+        let body = outgoing.next(deadline()).into_body();
+        assert!(body.is_end_stream() && outgoing.was_read());
     }
 }

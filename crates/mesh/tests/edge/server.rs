@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use sutazai_proto::agents::v1::{
     ListAgentsResponse,
     agents_server::{Agents, AgentsServer},
 };
-use sutazai_proto::{ErrorCode, RemoteError, to_status};
+use sutazai_proto::{ErrorCode, RemoteError, status::WRONG_SERVICE, to_status};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Semaphore};
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, metadata::MetadataMap, transport::Server};
@@ -42,6 +42,10 @@ pub(crate) struct Inside {
     calls: AtomicUsize,
     /// Whether it answers everything with `UNAVAILABLE`, in the platform's own words.
     ill: AtomicBool,
+    /// Whether it refuses everything, because the callers' tokens are for another service.
+    other: AtomicBool,
+    /// How long it takes for each answer, in milliseconds.
+    slowness: AtomicU64,
     gate: Option<Semaphore>,
     metadata: Mutex<Option<MetadataMap>>,
 }
@@ -98,6 +102,17 @@ impl TestServer {
     /// Answers everything with `UNAVAILABLE` from now on, or no longer.
     pub(crate) fn set_ill(&self, ill: bool) {
         self.inside.ill.store(ill, Ordering::SeqCst);
+    }
+
+    /// Refuses everything from now on, as a service does that got this address after the one before.
+    pub(crate) fn become_another_service(&self) {
+        self.inside.other.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes this long for each answer from now on.
+    pub(crate) fn set_slow(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        self.inside.slowness.store(millis, Ordering::SeqCst);
     }
 
     /// Lets this many calls go that are held, now or later.
@@ -181,6 +196,15 @@ impl Service {
     async fn obey(&self, metadata: &MetadataMap, what: &str) -> Result<(), Status> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         *self.0.metadata.lock() = Some(metadata.clone());
+        if self.0.other.load(Ordering::SeqCst) {
+            let code = ErrorCode::Unauthenticated;
+            let error = RemoteError::new(code, WRONG_SERVICE, "for another service");
+            return Err(to_status(&error));
+        }
+        let slowness = Duration::from_millis(self.0.slowness.load(Ordering::SeqCst));
+        if !slowness.is_zero() {
+            tokio::time::sleep(slowness).await;
+        }
         if self.0.ill.load(Ordering::SeqCst) {
             let error = RemoteError::new(ErrorCode::Unavailable, "ill", "as it was told");
             return Err(to_status(&error));
