@@ -39,7 +39,10 @@ pub(super) const CASES: [(&str, Option<&str>); 20] = [
         "two instances, one id",
         Some("msh_04_of_two_instances_with_one_id_the_later_one_stays"),
     ),
-    ("instance flaps every 3 s", None),
+    (
+        "instance flaps every 3 s",
+        Some("msh_04_an_instance_that_flaps_every_3_s_fails_no_call_and_works_while_it_is_there"),
+    ),
     (
         "stale address reused by another service",
         Some("msh_05_whoever_has_the_address_of_another_service_by_now_is_passed_over"),

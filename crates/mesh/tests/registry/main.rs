@@ -10,6 +10,8 @@ mod consul;
 mod contract;
 #[cfg(feature = "servers")]
 mod dns;
+#[cfg(feature = "servers")]
+mod places;
 mod running;
 #[cfg(feature = "servers")]
 mod stage;

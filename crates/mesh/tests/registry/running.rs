@@ -30,21 +30,30 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(id: &str, service: ServiceName) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::at(id, service, free, free)
+    }
+
+    /// Starts one where another one was, by its addresses.
+    pub(crate) fn at(id: &str, service: ServiceName, grpc: SocketAddr, http: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let (health, health_service) = tonic_health::server::health_reporter();
-        let (grpc, grpc_address) = listener();
+        let (grpc, grpc_address) = listener(grpc);
+        let named = health.clone();
         runtime.spawn(async move {
+            let status = ServingStatus::Serving;
+            named.set_service_status(service.as_str(), status).await;
             let incoming = TcpListenerStream::new(TcpListener::from_std(grpc).unwrap());
             Server::builder()
                 .add_service(health_service)
                 .serve_with_incoming(incoming)
                 .await
         });
-        let (http, http_address) = listener();
+        let (http, http_address) = listener(http);
         let ready = Arc::new(AtomicBool::new(true));
         runtime.spawn(answer(http, Arc::clone(&ready)));
         let instance = Instance {
@@ -67,7 +76,9 @@ impl Running {
     pub(crate) async fn not_ready(&self) {
         self.ready.store(false, Ordering::SeqCst);
         let status = ServingStatus::NotServing;
-        self.health.set_service_status("", status).await;
+        for name in ["", self.instance.service.as_str()] {
+            self.health.set_service_status(name, status).await;
+        }
     }
 
     /// Ends it as `kill -9` does: ports and connections close, nobody says goodbye.
@@ -97,8 +108,8 @@ impl Drop for Running {
     }
 }
 
-fn listener() -> (StdListener, SocketAddr) {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+fn listener(at: SocketAddr) -> (StdListener, SocketAddr) {
+    let listener = StdListener::bind(at).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)

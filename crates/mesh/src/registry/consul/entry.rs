@@ -134,7 +134,8 @@ fn checks(instance: &Instance, settings: &Settings) -> Vec<AgentServiceCheck> {
         ..base(kind)
     };
     let grpc = AgentServiceCheck {
-        grpc: Some(instance.grpc.to_string()),
+        // By its name: another service that has the address by now does not know it.
+        grpc: Some(format!("{}/{}", instance.grpc, instance.service)),
         ..asked("grpc")
     };
     let http = instance.http.map(|http| AgentServiceCheck {
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn msh_04_both_doors_are_checked_and_a_dead_entry_goes() {
         let checks = checks(&instance(), &settings());
-        assert_eq!(checks[0].grpc.as_deref(), Some("127.0.0.1:50051"));
+        assert_eq!(checks[0].grpc.as_deref(), Some("127.0.0.1:50051/backend"));
         let readyz = "http://127.0.0.1:8000/readyz";
         assert_eq!(checks[1].http.as_deref(), Some(readyz));
         for check in checks {
