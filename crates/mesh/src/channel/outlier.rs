@@ -138,7 +138,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn msh_05_each_time_is_longer_until_it_is_forgiven() {
         type Leave = fn(&Outlier) -> Duration;
-        let both: [(Leave, fn(&Outlier) -> bool); 2] = [
+        type IsLeftOut = fn(&Outlier) -> bool;
+        let both: [(Leave, IsLeftOut); 2] = [
             (Outlier::eject, Outlier::is_out),
             (Outlier::away, Outlier::is_away),
         ];

@@ -89,10 +89,10 @@ async fn msh_05_a_call_that_was_not_taken_is_made_elsewhere_whatever_it_does() {
     for how in [How::RefusesStreams, How::SaysGoodbye] {
         let (caller, server) = (Caller::backend(), TestServer::start());
         let refuser = Refuser::start(how, usize::MAX, server.address).await;
-        let refuses = instance("refuses", CALLEE, refuser.address);
+        let instance = instance("refuses", CALLEE, refuser.address);
         let _leases = (
             caller.register(&server, "takes").await,
-            caller.registry.register(refuses).await.unwrap(),
+            caller.registry.register(instance).await.unwrap(),
         );
         let mut client = caller.client();
         for _ in 0..40 {
@@ -118,10 +118,10 @@ async fn msh_05_who_said_goodbye_on_one_connection_is_asked_on_another() {
     let refuser = Refuser::start(How::SaysGoodbye, usize::MAX, server.address).await;
     let only = instance("only", CALLEE, refuser.address);
     let _lease = caller.registry.register(only).await.unwrap();
-    let refused = timeout(PATIENCE, caller.client().check(ask("")))
+    let answer = timeout(PATIENCE, caller.client().check(ask("")))
         .await
         .unwrap();
-    let (code, reason) = code_and_reason(refused.unwrap_err());
+    let (code, reason) = code_and_reason(answer.unwrap_err());
     assert_eq!(
         (code, reason.as_str()),
         (ErrorCode::Unavailable, "instance_unreachable")

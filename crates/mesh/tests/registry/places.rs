@@ -87,17 +87,17 @@ async fn msh_04_another_service_at_the_address_of_a_dead_one_does_not_pass_for_i
     let stage = Stage::start().await;
     let registry = stage.registry();
     let dead = Running::start("task-coordinator-1", CALLEE);
-    let stale = dead.instance.clone();
+    let entry = dead.instance.clone();
     let mut watch = registry.watch(CALLEE);
-    let _lease = registry.register(stale.clone()).await.unwrap();
-    shows(&mut watch, &[&stale]).await;
+    let _lease = registry.register(entry.clone()).await.unwrap();
+    shows(&mut watch, &[&entry]).await;
     tokio::task::spawn_blocking(|| dead.kill()).await.unwrap();
     // It is well, ready, and takes every connection.
     let other = Running::at(
         "ollama-proxy-1",
         ServiceName::OllamaProxy,
-        stale.grpc,
-        stale.http.unwrap(),
+        entry.grpc,
+        entry.http.unwrap(),
     );
     let mut others = registry.watch(ServiceName::OllamaProxy);
     let _other = registry.register(other.instance.clone()).await.unwrap();
