@@ -14,6 +14,7 @@ use sutazai_cli::site::{
     description::{Process, Servers, State, UP_FOLDER},
 };
 use sutazai_servers::{
+    consul,
     process::{self, Process as Supervisor},
     scratch,
 };
@@ -54,6 +55,8 @@ impl Platform {
         let program = tokio::task::spawn_blocking(program)
             .await
             .expect("the program");
+        // A machine on which nothing was built yet takes minutes for it, which are no part of a start.
+        consul::PROGRAM.obtain().await.expect("Consul");
         let data = scratch::folder().expect("a folder").join(name);
         std::fs::create_dir_all(&data).expect("a folder");
         let urls: Vec<String> = nodes.iter().map(FakeNode::url).collect();
