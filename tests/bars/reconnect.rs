@@ -66,7 +66,7 @@ pub(crate) async fn run(size: &Size) {
 async fn outages(platform: &Platform, size: &Size) -> Seen {
     let mut database = connect(platform).await;
     let mut random = StdRng::seed_from_u64(seed());
-    let consumers = broker::consumers(platform).await.expect("the consumers");
+    let consumers = broker::settled(platform).await;
     let (mut seen, mut start) = (Seen::default(), Duration::ZERO);
     let short = |_| Duration::from_secs_f64(random.random_range(size.short_outages.clone()));
     let short = (0..size.outages).map(short);

@@ -20,6 +20,8 @@ const METHOD: u8 = 1;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Longest time until the management shows what the broker knows; it counts every few seconds.
 const SHOWN: Duration = Duration::from_secs(30);
+/// How long nothing changes once all are shown.
+const SETTLED: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Consumers by queue.
@@ -36,8 +38,24 @@ pub(super) async fn answers(platform: &Platform) -> bool {
     matches!(timeout(PATIENCE, greeting).await, Ok(Ok(METHOD)))
 }
 
+/// Returns who consumes once nobody has come or gone for a while: a platform that has just started
+/// takes work before the management shows all its consumers, or any.
+pub(super) async fn settled(platform: &Platform) -> Consumers {
+    let (begun, mut since) = (Instant::now(), Instant::now());
+    let mut last = Consumers::new();
+    while last.is_empty() || since.elapsed() < SETTLED {
+        assert!(begun.elapsed() < SHOWN, "who consumes changes: {last:?}");
+        let now = consumers(platform).await.unwrap_or_default();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    last
+}
+
 /// Asks the broker's management who consumes; none when it does not answer.
-pub(super) async fn consumers(platform: &Platform) -> Option<Consumers> {
+async fn consumers(platform: &Platform) -> Option<Consumers> {
     let list = platform.rabbitmq("/api/consumers").await.ok()?;
     let mut consumers = Consumers::new();
     for consumer in list {
