@@ -37,35 +37,41 @@ type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
 /// It follows no redirect and asks no proxy: the configuration names each server itself. It sets no
 /// total time.
 pub(crate) fn client(connect_timeout: Duration, idle: usize) -> Client {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    // Tokens are small and must leave at once.
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(TCP_KEEPALIVE));
-    let connector = Connector {
-        tcp,
-        limit: connect_timeout,
-        secured: Arc::default(),
-    };
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(idle)
-        .build(connector)
+        .build(Connector::over(HttpConnector::new(), connect_timeout))
 }
 
 /// Connects, and sets TLS up when the first address asks for it: the certificates of all public
 /// authorities take memory and time of a start that mostly needs none of them.
+///
+/// Its resolver is asked for each connection: a name may lead elsewhere at any time.
 #[derive(Clone, Debug)]
-pub(crate) struct Connector {
-    tcp: HttpConnector,
+pub(crate) struct Connector<T = HttpConnector> {
+    tcp: T,
     /// Longest time until there is a connection, the handshake of TLS with it.
     limit: Duration,
-    secured: Arc<OnceLock<HttpsConnector<HttpConnector>>>,
+    secured: Arc<OnceLock<HttpsConnector<T>>>,
 }
 
-impl Connector {
-    fn secured(&self) -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
+impl<R> Connector<HttpConnector<R>> {
+    fn over(mut tcp: HttpConnector<R>, limit: Duration) -> Self {
+        tcp.enforce_http(false);
+        // Tokens are small and must leave at once.
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        Self {
+            tcp,
+            limit,
+            secured: Arc::default(),
+        }
+    }
+}
+
+impl<T: Clone> Connector<T> {
+    fn secured(&self) -> Result<HttpsConnector<T>, rustls::Error> {
         if let Some(made) = self.secured.get() {
             return Ok(made.clone());
         }
@@ -83,7 +89,12 @@ impl Connector {
     }
 }
 
-impl Service<Uri> for Connector {
+impl<T> Service<Uri> for Connector<T>
+where
+    T: Service<Uri, Response = TokioIo<TcpStream>, Error: Into<BoxError>, Future: Send + 'static>
+        + Clone
+        + Send,
+{
     type Response = Wire;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Wire, BoxError>>;
@@ -101,7 +112,10 @@ impl Service<Uri> for Connector {
             }
         } else {
             let connecting = self.tcp.call(uri);
-            Either::Right(async { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+            Either::Right(async {
+                let connected = connecting.await.map_err(Into::into)?;
+                Ok(MaybeHttpsStream::Http(connected))
+            })
         };
         let limit = self.limit;
         async move { timeout(limit, connecting).await? }.boxed()
@@ -110,20 +124,23 @@ impl Service<Uri> for Connector {
 
 #[cfg(test)]
 mod tests {
+    use std::{io, net::SocketAddr};
+
     use http::Request;
-    use tokio::net::TcpListener;
+    use http_body_util::BodyExt;
+    use hyper_util::client::legacy::connect::dns::Name;
+    use parking_lot::Mutex;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        task::JoinHandle,
+    };
 
     use super::*;
 
     #[tokio::test]
     async fn only_an_address_that_asks_for_tls_has_it_set_up() {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        let mut connector = Connector {
-            tcp,
-            limit: Duration::from_secs(5),
-            secured: Arc::default(),
-        };
+        let mut connector = Connector::over(HttpConnector::new(), Duration::from_secs(5));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let uri = |scheme: &str| format!("{scheme}://{at}/").parse::<Uri>().unwrap();
@@ -150,5 +167,63 @@ mod tests {
             let error = client.request(request.unwrap()).await.unwrap_err();
             assert!(error.is_connect(), "{scheme}: {error:?}");
         }
+    }
+
+    /// Answers every request with this letter, over as many connections as there are, and drops them all
+    /// when it is aborted.
+    fn says(letter: char, listener: TcpListener) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let mut open = tokio::task::JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                open.spawn(async move {
+                    let mut head = [0; 2048];
+                    while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                        let answer =
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{letter}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn r6_a_name_that_leads_elsewhere_is_followed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let elsewhere = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let (before, after) = (says('a', listener), says('b', elsewhere));
+        let known = Arc::new(Mutex::new(([127_u8, 0, 0, 1], 0_u16)));
+        let asked = Arc::clone(&known);
+        let names = tower::service_fn(move |_: Name| {
+            let found = SocketAddr::from(*asked.lock());
+            async move { Ok::<_, io::Error>([found].into_iter()) }
+        });
+        let tcp = HttpConnector::new_with_resolver(names);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .build::<_, Full<Bytes>>(Connector::over(tcp, Duration::from_secs(5)));
+        let ask = async || {
+            let request = Request::get(format!("http://node.test:{port}/")).body(Full::default());
+            let answer = client.request(request.unwrap()).await?;
+            let body = answer.into_body().collect().await.unwrap();
+            Ok::<_, legacy::Error>(body.to_bytes())
+        };
+        assert_eq!(ask().await.unwrap(), "a");
+
+        *known.lock() = ([127, 0, 0, 2], 0);
+        // Its old owner goes, and takes its connections along.
+        before.abort();
+        assert!(before.await.unwrap_err().is_cancelled());
+        let reached = async {
+            // The first may still meet the connection that ends.
+            loop {
+                if let Ok(answer) = ask().await {
+                    return answer;
+                }
+            }
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(10), reached).await;
+        assert_eq!(answer.unwrap(), "b");
+        after.abort();
     }
 }
