@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sutazai_cli::site::{
     Description,
-    description::{Process, Servers, State, UP_FOLDER},
+    description::{Process, Servers, ServiceAddresses, State, UP_FOLDER},
 };
 use sutazai_servers::{
     consul,
@@ -141,6 +141,29 @@ impl Platform {
     /// Returns the process of a name.
     pub fn process(&self, name: &str) -> Process {
         self.description().processes[name]
+    }
+
+    /// Returns what the process of a name has logged so far, line by line.
+    pub fn log(&self, name: &str) -> Vec<Value> {
+        let file = self.state().join("logs").join(format!("{name}.log"));
+        let log = std::fs::read_to_string(file).expect("the log");
+        let lines = log.lines();
+        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Returns where the process of a name is reached, as it said last; none for a server. The
+    /// description lists instances in the registry's order, which tells nothing of their processes.
+    pub fn addresses(&self, name: &str) -> Option<ServiceAddresses> {
+        let log = self.log(name);
+        let ready = |line: &&Value| line["message"] == "service ready";
+        let said = log.iter().rev().find(ready)?;
+        let address = |key: &str| said[key].as_str()?.parse().ok();
+        Some(ServiceAddresses {
+            http: address("http")?,
+            grpc: address("grpc")?,
+        })
     }
 
     /// Sends a signal to the process of a name, and returns it.
