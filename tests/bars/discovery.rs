@@ -6,9 +6,11 @@
 mod callers;
 mod cases;
 mod load;
+mod tries;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use rustix::process::Signal;
 use sutazai_mesh::catalog::ServiceName;
 use system_tests::platform::Platform;
@@ -22,6 +24,7 @@ use crate::{
 use callers::{Callers, failed_calls};
 use cases::CASES;
 use load::Load;
+use tries::{Tries, tries};
 
 const REGISTRY: &str = "consul";
 /// Who dies, and the process of one of its instances.
@@ -30,9 +33,8 @@ const DEAD: (ServiceName, &str) = (ServiceName::OllamaProxy, "ollama-proxy-2");
 const EJECTED_WITHIN: Duration = Duration::from_secs(2);
 /// How long is looked whether it is called.
 const WATCHED: Duration = Duration::from_secs(6);
-/// Load before the death, and pause between two looks.
-const WARM: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two looks whether it is dead.
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) async fn run(size: &Size) {
     let platform = shared().await;
@@ -58,10 +60,15 @@ pub(crate) async fn run(size: &Size) {
     bar.holds(&what, failures.len(), Goal::Is(0.0));
 
     let death = die(&platform, &callers).await;
+    println!(
+        "calls that the dead instance took along: {}",
+        death.in_flight
+    );
     let what = "failed tries at a dead instance, the most of a caller";
     bar.measured(what, death.most, Goal::AtMost(1.0));
     let within = Goal::AtMost(EJECTED_WITHIN.as_secs_f64());
-    bar.measured("the last try at it after its end", death.last, within);
+    let last = death.last.to_std().expect("after its end");
+    bar.measured("the last try at it after its end", last, within);
     outage
         .end(async || platform.passing(DEAD.0.as_str()).await.is_some())
         .await;
@@ -78,39 +85,22 @@ pub(crate) async fn run(size: &Size) {
     bar.close();
 }
 
-/// How long, and how often, a dead instance was still tried.
-struct Death {
-    most: u64,
-    last: Duration,
-}
-
 /// Kills an instance under load and watches who still calls it.
-async fn die(platform: &Platform, callers: &Callers) -> Death {
+async fn die(platform: &Platform, callers: &Callers) -> Tries {
     let load = Load::begin(platform);
-    // Every caller has a connection by then.
-    tokio::time::sleep(WARM).await;
-    let before = callers.failures().await;
-    platform.signal(DEAD.1, Signal::KILL);
-    let died = Instant::now();
-    let mut death = Death {
-        most: 0,
-        last: Duration::ZERO,
-    };
-    let mut seen = before.clone();
-    while died.elapsed() < WATCHED {
-        let now = callers.failures().await;
-        if now != seen {
-            death.last = died.elapsed();
-            seen = now;
-        }
+    callers.connected().await;
+    let before = callers.counts().await;
+    let process = platform.signal(DEAD.1, Signal::KILL);
+    // It is dead when the kernel has closed its sockets; until then it takes calls.
+    let mut died = Utc::now();
+    while process.is_alive() {
+        died = Utc::now();
         tokio::time::sleep(PAUSE).await;
     }
-    println!("failed tries by caller and instance, before: {before:?}, after: {seen:?}");
-    let tries = seen
-        .iter()
-        .map(|(of, failures)| failures - before.get(of).unwrap_or(&0));
-    death.most = tries.max().unwrap_or_default();
+    tokio::time::sleep(WATCHED).await;
+    let after = callers.counts().await;
     let (_, failures) = load.end().await;
     println!("requests that the dead instance took along: {failures:#?}");
-    death
+    let watched = TimeDelta::from_std(WATCHED).expect("seconds");
+    tries(platform, (&before, &after), died, watched)
 }

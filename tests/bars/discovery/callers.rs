@@ -4,9 +4,14 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use sutazai_auth::Identity;
 use sutazai_mesh::catalog::ServiceName;
-use sutazai_proto::platform::v1::{BreakersRequest, diagnostics_client::DiagnosticsClient};
+use sutazai_proto::platform::v1::{
+    Breaker, BreakersRequest, diagnostics_client::DiagnosticsClient,
+};
 use sutazai_resilience::Deadline;
-use system_tests::{Client, platform::Platform};
+use system_tests::{
+    Client,
+    platform::{Platform, within},
+};
 use tonic::transport::Channel;
 
 /// Longest wait for what a process says about itself.
@@ -20,8 +25,8 @@ pub(super) struct Callers {
     breakers: Vec<String>,
 }
 
-/// Failed tries, by who tried and the breaker that counted them.
-pub(super) type Failures = BTreeMap<(SocketAddr, String), u64>;
+/// Calls by who made them and the breaker that counted them: how many were answered, and how many not.
+pub(super) type Counts = BTreeMap<(SocketAddr, String), (u64, u64)>;
 
 impl Callers {
     /// Looks up who calls `callee`, while the registry knows everybody.
@@ -47,9 +52,20 @@ impl Callers {
         }
     }
 
-    /// Asks every caller how often it failed to reach an instance.
-    pub(super) async fn failures(&self) -> Failures {
-        let mut failures = Failures::new();
+    /// Waits until everybody who calls an instance has been answered by it.
+    pub(super) async fn connected(&self) {
+        within("every caller has every connection", async || {
+            let counts = self.counts().await;
+            let connected =
+                !counts.is_empty() && counts.values().all(|(answered, _)| *answered > 0);
+            connected.then_some(())
+        })
+        .await;
+    }
+
+    /// Asks every caller what became of its calls of each instance.
+    pub(super) async fn counts(&self) -> Counts {
+        let mut counts = Counts::new();
         for (service, address, client) in &self.instances {
             let deadline = Deadline::after(PATIENCE);
             let request = self
@@ -60,9 +76,10 @@ impl Callers {
             let known = breakers
                 .into_iter()
                 .filter(|one| self.breakers.contains(&one.name));
-            failures.extend(known.map(|one| ((*address, one.name), one.failures)));
+            let count = |one: Breaker| (one.successes, one.failures);
+            counts.extend(known.map(|one| ((*address, one.name.clone()), count(one))));
         }
-        failures
+        counts
     }
 }
 
