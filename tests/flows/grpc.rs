@@ -177,7 +177,7 @@ async fn agt_10_a_call_without_a_token_or_with_another_services_is_refused_with_
             .expect_err("a token for another service");
         assert_eq!(
             (refused.code(), reason(&refused).as_str()),
-            (Code::Unauthenticated, "invalid_credential"),
+            (Code::Unauthenticated, "wrong_service"),
             "{service}"
         );
 
