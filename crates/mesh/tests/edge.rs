@@ -71,6 +71,16 @@ impl Caller {
             .unwrap()
     }
 
+    /// Starts a server of each name, and registers it until its lease is dropped.
+    async fn servers<const N: usize>(&self, ids: [&str; N]) -> ([TestServer; N], Vec<Lease>) {
+        let servers = ids.map(|_| TestServer::start());
+        let mut leases = Vec::new();
+        for (server, id) in servers.iter().zip(ids) {
+            leases.push(self.register(server, id).await);
+        }
+        (servers, leases)
+    }
+
     fn client(&self) -> HealthClient<Edge> {
         HealthClient::new(self.mesh.channel(CALLEE))
     }
@@ -120,11 +130,8 @@ async fn until(condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn msh_05_calls_are_spread_over_the_instances() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     let mut client = caller.client();
     for _ in 0..200 {
         client.check(ask("")).await.unwrap();
@@ -140,11 +147,8 @@ async fn msh_05_calls_are_spread_over_the_instances() {
 
 #[tokio::test]
 async fn msh_05_the_less_busy_instance_is_taken() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     let mut client = caller.client();
     let held = tokio::spawn({
         let mut client = client.clone();
@@ -176,11 +180,8 @@ async fn msh_05_the_less_busy_instance_is_taken() {
 
 #[tokio::test]
 async fn msh_05_an_open_stream_keeps_an_instance_busy() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     let mut client = caller.client();
     let stream = client.watch(ask("")).await.unwrap();
     let (busy, idle) = if one.calls() == 1 {
@@ -422,11 +423,8 @@ async fn msh_10_a_call_outside_the_call_graph_is_refused() {
 
 #[tokio::test]
 async fn one_instance_can_be_asked_by_itself() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     let edge = caller.mesh.instance(&two.instance("two", CALLEE));
     let mut client = HealthClient::new(edge);
     for _ in 0..10 {

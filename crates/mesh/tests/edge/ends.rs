@@ -38,11 +38,8 @@ async fn msh_05_however_many_wait_for_a_connection_it_is_one_failed_try() {
 
 #[tokio::test]
 async fn msh_05_the_end_of_an_instance_is_met_before_the_next_call() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     let mut client = caller.client();
     while one.calls() == 0 || two.calls() == 0 {
         client.check(ask("")).await.unwrap();

@@ -5,15 +5,7 @@ use super::*;
 #[tokio::test]
 async fn msh_05_one_of_three_that_fails_is_left_out() {
     let caller = Caller::backend();
-    let servers = [
-        TestServer::start(),
-        TestServer::start(),
-        TestServer::start(),
-    ];
-    let mut leases = Vec::new();
-    for (server, id) in servers.iter().zip(["one", "two", "three"]) {
-        leases.push(caller.register(server, id).await);
-    }
+    let (servers, _leases) = caller.servers(["one", "two", "three"]).await;
     servers[1].set_ill(true);
     let mut client = caller.agents();
     for _ in 0..300 {
@@ -27,11 +19,8 @@ async fn msh_05_one_of_three_that_fails_is_left_out() {
 
 #[tokio::test]
 async fn msh_05_when_all_fail_all_are_still_tried() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     one.set_ill(true);
     two.set_ill(true);
     let mut client = caller.client();
@@ -80,15 +69,7 @@ async fn msh_05_one_of_three_that_is_slow_gets_few_calls_and_no_blame() {
     const SLOW: Duration = Duration::from_millis(250);
 
     let caller = Caller::backend();
-    let servers = [
-        TestServer::start(),
-        TestServer::start(),
-        TestServer::start(),
-    ];
-    let mut leases = Vec::new();
-    for (server, id) in servers.iter().zip(["one", "two", "three"]) {
-        leases.push(caller.register(server, id).await);
-    }
+    let (servers, _leases) = caller.servers(["one", "two", "three"]).await;
     servers[1].set_slow(SLOW);
     let until = Instant::now() + TIME;
     let calls = futures::future::join_all((0..CALLERS).map(|_| {

@@ -9,11 +9,8 @@ const KEPT: usize = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn msh_05_an_instance_killed_under_load_fails_no_idempotent_call() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
     let load = futures::future::join_all((0..32).map(|_| async {
@@ -47,11 +44,8 @@ async fn msh_05_an_instance_killed_under_load_fails_no_idempotent_call() {
 #[tokio::test]
 async fn msh_05_a_lost_answer_is_asked_again_elsewhere_if_the_contract_allows_it() {
     for idempotent in [true, false] {
-        let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-        let _leases = (
-            caller.register(&one, "one").await,
-            caller.register(&two, "two").await,
-        );
+        let caller = Caller::backend();
+        let ([one, two], _leases) = caller.servers(["one", "two"]).await;
         let (mut agents, mut health) = (caller.agents(), caller.client());
         let call = tokio::spawn(async move {
             if idempotent {
@@ -79,11 +73,8 @@ async fn msh_05_a_lost_answer_is_asked_again_elsewhere_if_the_contract_allows_it
 
 #[tokio::test]
 async fn msh_05_retries_stay_within_their_budget() {
-    let (caller, one, two) = (Caller::backend(), TestServer::start(), TestServer::start());
-    let _leases = (
-        caller.register(&one, "one").await,
-        caller.register(&two, "two").await,
-    );
+    let caller = Caller::backend();
+    let ([one, two], _leases) = caller.servers(["one", "two"]).await;
     one.set_ill(true);
     two.set_ill(true);
     let mut client = caller.agents();
@@ -99,11 +90,8 @@ async fn msh_05_retries_stay_within_their_budget() {
 #[tokio::test]
 async fn msh_05_a_large_request_is_sent_once_and_whole() {
     for (length, repeated) in [(KEPT - 1_024, true), (KEPT + 1_024, false)] {
-        let (caller, well, ill) = (Caller::backend(), TestServer::start(), TestServer::start());
-        let _leases = (
-            caller.register(&well, "well").await,
-            caller.register(&ill, "ill").await,
-        );
+        let caller = Caller::backend();
+        let ([_well, ill], _leases) = caller.servers(["well", "ill"]).await;
         ill.set_ill(true);
         let mut client = caller.agents();
         let mut failed = 0;
