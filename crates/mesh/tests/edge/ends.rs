@@ -3,6 +3,14 @@
 use super::refuser::{How, Refuser};
 use super::*;
 
+/// Registers a refuser that passes connections beyond the first ones on to a server.
+async fn refused(caller: &Caller, how: How, first: usize, to: &TestServer) -> (Refuser, Lease) {
+    let refuser = Refuser::start(how, first, to.address).await;
+    let instance = instance("refuser", CALLEE, refuser.address);
+    let lease = caller.registry.register(instance).await.unwrap();
+    (refuser, lease)
+}
+
 #[tokio::test]
 async fn msh_05_a_dead_instance_fails_no_call() {
     let (caller, alive) = (Caller::backend(), TestServer::start());
@@ -59,9 +67,7 @@ async fn msh_05_the_end_of_an_instance_is_met_before_the_next_call() {
 async fn msh_05_of_those_that_wait_on_a_connection_only_who_was_sent_is_lost() {
     // One call at a time on a connection: the others wait in it.
     let (caller, server) = (Caller::backend(), TestServer::start());
-    let refuser = Refuser::start(How::Ends, 1, server.address).await;
-    let only = instance("only", CALLEE, refuser.address);
-    let _lease = caller.registry.register(only).await.unwrap();
+    let (refuser, _lease) = refused(&caller, How::Ends, 1, &server).await;
     let call = || {
         let mut client = caller.client();
         tokio::spawn(async move { client.check(ask("")).await })
@@ -85,36 +91,28 @@ async fn msh_05_of_those_that_wait_on_a_connection_only_who_was_sent_is_lost() {
 async fn msh_05_a_call_that_was_not_taken_is_made_elsewhere_whatever_it_does() {
     for how in [How::RefusesStreams, How::SaysGoodbye] {
         let (caller, server) = (Caller::backend(), TestServer::start());
-        let refuser = Refuser::start(how, usize::MAX, server.address).await;
-        let instance = instance("refuses", CALLEE, refuser.address);
-        let _leases = (
-            caller.register(&server, "takes").await,
-            caller.registry.register(instance).await.unwrap(),
-        );
+        let _takes = caller.register(&server, "takes").await;
+        let (refuser, _lease) = refused(&caller, how, usize::MAX, &server).await;
         let mut client = caller.client();
         for _ in 0..40 {
             client.check(ask("")).await.unwrap();
         }
         assert_eq!(server.calls(), 40);
         assert!(refuser.requests() > 5, "{how:?}: {}", refuser.requests());
-        assert_eq!(caller.breaker("refuses").failures, 0, "{how:?}");
+        assert_eq!(caller.breaker("refuser").failures, 0, "{how:?}");
     }
 }
 
 #[tokio::test]
 async fn msh_05_who_said_goodbye_on_one_connection_is_asked_on_another() {
     let (caller, server) = (Caller::backend(), TestServer::start());
-    let refuser = Refuser::start(How::SaysGoodbye, 1, server.address).await;
-    let only = instance("only", CALLEE, refuser.address);
-    let _lease = caller.registry.register(only).await.unwrap();
+    let (refuser, _lease) = refused(&caller, How::SaysGoodbye, 1, &server).await;
     caller.client().check(ask("")).await.unwrap();
     assert_eq!((refuser.requests(), server.calls()), (1, 1));
 
     // For ever is nobody asked.
     let caller = Caller::backend();
-    let refuser = Refuser::start(How::SaysGoodbye, usize::MAX, server.address).await;
-    let only = instance("only", CALLEE, refuser.address);
-    let _lease = caller.registry.register(only).await.unwrap();
+    let (refuser, _lease) = refused(&caller, How::SaysGoodbye, usize::MAX, &server).await;
     let answer = timeout(PATIENCE, caller.client().check(ask("")))
         .await
         .unwrap();
