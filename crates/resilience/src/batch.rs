@@ -2,66 +2,86 @@
 
 use std::time::Duration;
 
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use futures::FutureExt;
+use tokio::{sync::mpsc, time::sleep};
 
-/// Waits for one item, then takes what else arrives within `linger`; `None` at the end.
-pub async fn gather<T>(
-    items: &mut mpsc::Receiver<T>,
+/// How long a batch waits for more where there is much to do; a timer rings up to a millisecond later.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// Takes from a queue what arrives together, batch by batch.
+///
+/// Who comes alone waits for nobody: a task passes five of these queues, and with a timer at each it took
+/// twice as long to start (12.1 in place of 5.8 ms). Where the batch before had company there is more on
+/// its way, and a moment makes this one larger: each costs a way to a server and mostly its disk, and five
+/// thousand tasks took a fifth longer without.
+#[derive(Debug)]
+pub struct Batches<T> {
+    items: mpsc::Receiver<T>,
     most: usize,
-    linger: Duration,
-) -> Option<Vec<T>> {
-    let mut batch = Vec::new();
-    items.recv_many(&mut batch, most).await;
-    if batch.is_empty() {
-        return None;
-    }
-    let until = Instant::now() + linger;
-    while batch.len() < most {
-        let room = most - batch.len();
-        match timeout_at(until, items.recv_many(&mut batch, room)).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => break,
+    /// Whether the batch before was of several.
+    company: bool,
+}
+
+impl<T> Batches<T> {
+    /// Takes batches of at most `most` from a queue.
+    pub fn new(items: mpsc::Receiver<T>, most: usize) -> Self {
+        Self {
+            items,
+            most,
+            company: false,
         }
     }
-    Some(batch)
+
+    /// Waits for one item, then takes what is there with it; `None` at the end.
+    pub async fn next(&mut self) -> Option<Vec<T>> {
+        let mut batch = Vec::new();
+        self.items.recv_many(&mut batch, self.most).await;
+        if self.company && (1..self.most).contains(&batch.len()) {
+            sleep(LINGER).await;
+            let room = self.most - batch.len();
+            self.items.recv_many(&mut batch, room).now_or_never();
+        }
+        self.company = batch.len() > 1;
+        (!batch.is_empty()).then_some(batch)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn what_arrives_together_is_one_batch_of_limited_size() {
-        let linger = Duration::from_millis(10);
-        let (sender, mut items) = mpsc::channel(8);
-        for item in 0..5 {
+    #[tokio::test]
+    async fn a_batch_is_what_is_there_of_limited_size_and_who_comes_alone_waits_for_nobody() {
+        let (sender, items) = mpsc::channel(8);
+        let mut batches = Batches::new(items, 3);
+        for item in 0..4 {
             sender.send(item).await.unwrap();
         }
-        assert_eq!(gather(&mut items, 3, linger).await.unwrap(), [0, 1, 2]);
-        let late = tokio::spawn(async move {
-            tokio::time::sleep(linger / 2).await;
-            sender.send(5).await.unwrap();
-            tokio::time::sleep(linger).await;
-            sender.send(6).await.unwrap();
-        });
-        assert_eq!(gather(&mut items, 9, linger).await.unwrap(), [3, 4, 5]);
-        assert_eq!(gather(&mut items, 9, linger).await.unwrap(), [6]);
-        late.await.unwrap();
-        assert_eq!(gather(&mut items, 9, linger).await, None);
+        assert_eq!(batches.next().now_or_never().unwrap().unwrap(), [0, 1, 2]);
+        assert_eq!(batches.next().await.unwrap(), [3]);
+        assert!(batches.next().now_or_never().is_none(), "nothing is there");
+        sender.send(4).await.unwrap();
+        assert_eq!(batches.next().now_or_never().unwrap().unwrap(), [4]);
+        drop(sender);
+        assert_eq!(batches.next().await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_lingering_a_batch_is_what_is_there_already() {
-        let (sender, mut items) = mpsc::channel(8);
+    async fn where_there_is_much_to_do_a_batch_waits_for_what_is_on_its_way() {
+        let (sender, items) = mpsc::channel(8);
+        let mut batches = Batches::new(items, 3);
         for item in 0..3 {
             sender.send(item).await.unwrap();
         }
-        let begun = Instant::now();
-        let batch = gather(&mut items, 9, Duration::ZERO).await.unwrap();
-        assert_eq!(batch, [0, 1, 2]);
-        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(batches.next().await.unwrap(), [0, 1, 2]);
+        sender.send(3).await.unwrap();
+        let later = async {
+            tokio::time::sleep(LINGER / 2).await;
+            sender.send(4).await.unwrap();
+        };
+        let (batch, ()) = tokio::join!(batches.next(), later);
+        assert_eq!(batch.unwrap(), [3, 4]);
+        drop(sender);
+        assert_eq!(batches.next().await, None);
     }
 }

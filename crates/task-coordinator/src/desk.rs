@@ -10,7 +10,7 @@ use std::{
 };
 
 use sutazai_persistence::DatabaseError;
-use sutazai_resilience::batch::gather;
+use sutazai_resilience::batch::Batches;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
@@ -18,8 +18,6 @@ use tokio::{
 
 /// Most entries of one transaction.
 pub(crate) const BATCH: u16 = 128;
-/// Nobody waits for company: who is there when a batch begins belongs to it.
-const LINGER: Duration = Duration::ZERO;
 
 /// Where entries of one kind are stored.
 pub(crate) trait Ledger: Send + Sync + 'static {
@@ -113,10 +111,11 @@ impl<L: Ledger> std::fmt::Debug for Desk<L> {
 }
 
 /// Stores what comes; while all lanes are busy, the next batch gathers.
-async fn serve<L: Ledger>(mut waiting: mpsc::Receiver<Waiting<L>>, ledger: Arc<L>) {
+async fn serve<L: Ledger>(waiting: mpsc::Receiver<Waiting<L>>, ledger: Arc<L>) {
+    let mut batches = Batches::new(waiting, BATCH.into());
     let lanes = Arc::new(Semaphore::new(L::LANES));
     while let Ok(lane) = Arc::clone(&lanes).acquire_owned().await {
-        let Some(batch) = gather(&mut waiting, BATCH.into(), LINGER).await else {
+        let Some(batch) = batches.next().await else {
             return;
         };
         let ledger = Arc::clone(&ledger);

@@ -8,7 +8,7 @@ use sutazai_mesh::catalog::ServiceName;
 use sutazai_messaging::{Broker, Outgoing, topology};
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::tasks::v1::TaskReleased;
-use sutazai_resilience::{backoff::Backoff, batch::gather};
+use sutazai_resilience::{backoff::Backoff, batch::Batches};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, timeout},
@@ -149,8 +149,9 @@ impl Relay {
 
     /// Writes down what the broker took over, all that waits in one transaction, until nothing more
     /// comes.
-    async fn confirm(&self, mut taken: mpsc::Receiver<Vec<ReleaseRef>>) {
-        while let Some(batches) = gather(&mut taken, TAKEN, Duration::ZERO).await {
+    async fn confirm(&self, taken: mpsc::Receiver<Vec<ReleaseRef>>) {
+        let mut taken = Batches::new(taken, TAKEN);
+        while let Some(batches) = taken.next().await {
             if let Err(error) = self.confirmed(&batches.concat()).await {
                 // Each becomes due again unless it is claimed.
                 tracing::warn!(error = &error as &dyn StdError, "releases not written down");

@@ -1,17 +1,15 @@
 //! Claims of many deliveries in one call.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use sutazai_proto::tasks::v1::{ClaimResponse, Refusal, claim_result};
-use sutazai_resilience::batch::gather;
+use sutazai_resilience::batch::Batches;
 use tokio::sync::{mpsc, oneshot};
 
 use super::coordinator::Coordinator;
 
 /// Most tasks in one call.
 const BATCH: usize = 128;
-/// Nobody waits for company: while one call is under way, the next batch gathers.
-const LINGER: Duration = Duration::ZERO;
 
 /// One delivery that waits for its claim.
 #[derive(Debug)]
@@ -32,8 +30,9 @@ pub(crate) enum Claimed {
 }
 
 /// Serves claims until every sender is gone.
-pub(crate) async fn serve(mut claims: mpsc::Receiver<Claim>, coordinator: Coordinator) {
-    while let Some(batch) = gather(&mut claims, BATCH, LINGER).await {
+pub(crate) async fn serve(claims: mpsc::Receiver<Claim>, coordinator: Coordinator) {
+    let mut batches = Batches::new(claims, BATCH);
+    while let Some(batch) = batches.next().await {
         let response = match coordinator.claim(distinct(&batch)).await {
             Ok(response) => response,
             Err(error) => {

@@ -1,11 +1,11 @@
 //! Results on their way to the coordinator: those that are there together are sent together.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sutazai_messaging::{Outgoing, topology};
 use sutazai_proto::events::EventType;
 use sutazai_proto::tasks::v1::{TaskFinished, task_finished};
-use sutazai_resilience::batch::gather;
+use sutazai_resilience::batch::Batches;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
@@ -30,8 +30,9 @@ struct Addressed {
 }
 
 /// Sends results; while one batch is with the broker, the next one gathers.
-pub(crate) async fn serve(mut results: mpsc::Receiver<Waiting>, shared: Arc<Shared>) {
-    while let Some(batch) = gather(&mut results, BATCH, Duration::ZERO).await {
+pub(crate) async fn serve(results: mpsc::Receiver<Waiting>, shared: Arc<Shared>) {
+    let mut batches = Batches::new(results, BATCH);
+    while let Some(batch) = batches.next().await {
         let (results, sent): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|waiting| (waiting.result, waiting.sent))

@@ -6,14 +6,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    time::Duration,
 };
 
 use lapin::{
     Acker,
     options::{BasicAckOptions, BasicRejectOptions},
 };
-use sutazai_resilience::batch::gather;
+use sutazai_resilience::batch::Batches;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most that wait; also most that are told together.
@@ -89,9 +88,9 @@ impl Tally {
     }
 }
 
-async fn serve(mut due: mpsc::Receiver<Due>) {
-    let mut tally = Tally::default();
-    while let Some(batch) = gather(&mut due, WAITING, Duration::ZERO).await {
+async fn serve(due: mpsc::Receiver<Due>) {
+    let (mut batches, mut tally) = (Batches::new(due, WAITING), Tally::default());
+    while let Some(batch) = batches.next().await {
         tally.settle(batch.iter().map(|due| due.tag));
         let mut done = BTreeMap::new();
         for due in batch {
