@@ -51,9 +51,12 @@ const OPEN_FOR: Backoff = Backoff {
 };
 
 /// Largest frame in bytes of the connection that publishes: all headers of a message are one frame.
-/// lapin holds 64 frames of memory for a connection and touches them all: 8 MiB at RabbitMQ's 128 KiB.
-/// The connection that consumes has to take those, for others may have sent headers of that size.
+/// lapin holds room for 64 frames on each connection. What it is told before it connects it takes as
+/// pages of zeros, which are memory only once they are used; what the broker tells it later it touches.
 const PUBLISHED: u32 = 72 * 1024;
+/// Largest frame in bytes of the connection that consumes, for others may have sent headers as large as
+/// RabbitMQ lets them: this is its own default, for which lapin would touch 8 MiB.
+const CONSUMED: u32 = 128 * 1024;
 
 /// How to reach a RabbitMQ.
 #[derive(Clone, Debug)]
@@ -114,9 +117,12 @@ impl RabbitBroker {
         let user: Arc<str> = uri.authority.userinfo.username.as_str().into();
         let name = settings.connection_name.as_str();
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let consuming = Link::start(uri.clone(), properties.clone(), "consume");
-        uri.query.frame_max.get_or_insert(PUBLISHED);
-        let publishing = Link::start(uri, properties, "publish");
+        let link = |frame_max, role| {
+            let mut uri = uri.clone();
+            uri.query.frame_max.get_or_insert(frame_max);
+            Link::start(uri, properties.clone(), role)
+        };
+        let (consuming, publishing) = (link(CONSUMED, "consume"), link(PUBLISHED, "publish"));
         // Declarations are no messages: they pass a broker that is short of memory.
         let declared = Declared::new(consuming.clone());
         let publisher = Publisher::new(
