@@ -132,7 +132,7 @@ where
 {
     let shutdown = Shutdown::new();
     let signals = tokio::spawn(lifecycle::signals(shutdown.clone()));
-    let parts = connect::parts(&config.links, C::SERVICE)?;
+    let parts = connect::parts::<C>(&config.links)?;
     let service = tokio::select! {
         service = build(config.service, parts) => service,
         () = shutdown.draining() => {

@@ -20,7 +20,7 @@ use sutazai_persistence::{
 use sutazai_resilience::Breakers;
 
 use crate::{
-    config::{Links, RegistryLink},
+    config::{Configured, Links, RegistryLink},
     parts::{NoBroker, Parts},
 };
 
@@ -36,7 +36,10 @@ pub(super) enum LinkError {
 }
 
 /// Makes the links; they connect in the background, so a Tokio runtime has to be there.
-pub(super) fn parts(links: &Links, service: ServiceName) -> Result<Parts, LinkError> {
+///
+/// What the service declares is asked beside what was read: it is a constant, so that a program holds
+/// no client of a broker or of Redis that it never has.
+pub(super) fn parts<C: Configured>(links: &Links) -> Result<Parts, LinkError> {
     let breakers = Breakers::new();
     let RegistryLink {
         address,
@@ -53,22 +56,24 @@ pub(super) fn parts(links: &Links, service: ServiceName) -> Result<Parts, LinkEr
     let registry: Arc<dyn Registry> = Arc::new(ConsulRegistry::new(settings, &breakers)?);
     for other in ServiceName::ALL
         .into_iter()
-        .filter(|to| service.may_call(*to))
+        .filter(|to| C::SERVICE.may_call(*to))
     {
         // A watch is empty until its first answer, so it begins before the first call.
         let _ = registry.watch(other);
     }
     let broker: Arc<dyn Broker> = match &links.broker {
-        Some(url) => {
-            let settings = rabbit::Settings::new(url.clone(), service.as_str());
+        Some(url) if C::USES_BROKER => {
+            let settings = rabbit::Settings::new(url.clone(), C::SERVICE.as_str());
             Arc::new(RabbitBroker::new(&settings, &breakers)?)
         }
-        None => Arc::new(NoBroker),
+        _ => Arc::new(NoBroker),
     };
     let settings = cache::Settings::default();
     let cache = match &links.cache {
-        Some(redis) => Cache::shared(settings, Redis::new(redis.clone(), &breakers)?),
-        None => Cache::local(settings),
+        Some(redis) if C::USES_CACHE => {
+            Cache::shared(settings, Redis::new(redis.clone(), &breakers)?)
+        }
+        _ => Cache::local(settings),
     };
     Ok(Parts {
         registry,

@@ -95,7 +95,7 @@ async fn row(need: Need) -> Row {
 
 /// Lists the links of the service as needs.
 fn links<C: Configured>(links: &Links) -> Vec<Need> {
-    let parts = match connect::parts(links, C::SERVICE) {
+    let parts = match connect::parts::<C>(links) {
         Ok(parts) => parts,
         Err(error) => {
             let cause = chain(&error);
