@@ -18,8 +18,10 @@ const LINGER: Duration = Duration::from_millis(1);
 pub struct Batches<T> {
     items: mpsc::Receiver<T>,
     most: usize,
-    /// Whether the batch before was of several.
-    company: bool,
+    /// Whether every batch waits, not only one after a batch of several.
+    unhurried: bool,
+    /// Whether the next batch waits.
+    waits: bool,
 }
 
 impl<T> Batches<T> {
@@ -28,7 +30,17 @@ impl<T> Batches<T> {
         Self {
             items,
             most,
-            company: false,
+            unhurried: false,
+            waits: false,
+        }
+    }
+
+    /// As [`Self::new`], for what nobody waits for: every batch waits a moment for more.
+    pub fn unhurried(items: mpsc::Receiver<T>, most: usize) -> Self {
+        Self {
+            unhurried: true,
+            waits: true,
+            ..Self::new(items, most)
         }
     }
 
@@ -36,12 +48,12 @@ impl<T> Batches<T> {
     pub async fn next(&mut self) -> Option<Vec<T>> {
         let mut batch = Vec::new();
         self.items.recv_many(&mut batch, self.most).await;
-        if self.company && (1..self.most).contains(&batch.len()) {
+        if self.waits && (1..self.most).contains(&batch.len()) {
             sleep(LINGER).await;
             let room = self.most - batch.len();
             self.items.recv_many(&mut batch, room).now_or_never();
         }
-        self.company = batch.len() > 1;
+        self.waits = self.unhurried || batch.len() > 1;
         (!batch.is_empty()).then_some(batch)
     }
 }
@@ -83,5 +95,20 @@ mod tests {
         assert_eq!(batch.unwrap(), [3, 4]);
         drop(sender);
         assert_eq!(batches.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_waits_for_waits_itself() {
+        let (sender, items) = mpsc::channel(8);
+        let mut batches = Batches::unhurried(items, 3);
+        for round in [[0, 1], [2, 3]] {
+            sender.send(round[0]).await.unwrap();
+            let later = async {
+                tokio::time::sleep(LINGER / 2).await;
+                sender.send(round[1]).await.unwrap();
+            };
+            let (batch, ()) = tokio::join!(batches.next(), later);
+            assert_eq!(batch.unwrap(), round);
+        }
     }
 }

@@ -150,7 +150,7 @@ impl Relay {
     /// Writes down what the broker took over, all that waits in one transaction, until nothing more
     /// comes.
     async fn confirm(&self, taken: mpsc::Receiver<Vec<ReleaseRef>>) {
-        let mut taken = Batches::new(taken, TAKEN);
+        let mut taken = Batches::unhurried(taken, TAKEN);
         while let Some(batches) = taken.next().await {
             if let Err(error) = self.confirmed(&batches.concat()).await {
                 // Each becomes due again unless it is claimed.

@@ -89,7 +89,7 @@ impl Tally {
 }
 
 async fn serve(due: mpsc::Receiver<Due>) {
-    let (mut batches, mut tally) = (Batches::new(due, WAITING), Tally::default());
+    let (mut batches, mut tally) = (Batches::unhurried(due, WAITING), Tally::default());
     while let Some(batch) = batches.next().await {
         tally.settle(batch.iter().map(|due| due.tag));
         let mut done = BTreeMap::new();
