@@ -26,8 +26,6 @@ use wire::Wire;
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longer than a connection may rest without being asked whether it still lives.
-const RESTED: Duration = Duration::from_millis(100);
 
 /// Settings as small as development uses them, for a database of the test's own.
 async fn settings() -> Settings {
@@ -162,8 +160,6 @@ async fn db_03_terminated_backends_are_replaced() {
         tokio::time::timeout(PATIENCE, gone).await.is_ok(),
         "backends do not end"
     );
-    // What is in use this moment fails whoever uses it; a connection that rested is asked first.
-    tokio::time::sleep(RESTED).await;
     for _ in 0..10 {
         let ask = sqlx::query_scalar("select pg_backend_pid()").fetch_one(db.pool());
         let pid: i32 = db.run("test.pid", ask).await.unwrap();

@@ -16,10 +16,6 @@ use crate::error::{DatabaseError, is_unreachable};
 const IDLE: Duration = Duration::from_secs(300);
 /// A connection of this age is replaced, so that the server's memory for it does not grow.
 const AGE: Duration = Duration::from_secs(1_800);
-/// A connection that rested this long is asked whether it still lives before it is used. Until then the
-/// question that it answered when it was given back holds: a second one takes a way to the server more,
-/// a quarter of a small transaction.
-const UNTESTED: Duration = Duration::from_millis(50);
 /// A transaction whose client keeps silent this long is rolled back and lets go of its locks.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 /// Waits between two tries to reach a server that is starting.
@@ -39,16 +35,7 @@ pub(super) async fn pool(settings: &Settings) -> Result<PgPool, DatabaseError> {
         .acquire_timeout(settings.acquire_timeout)
         .idle_timeout(IDLE)
         .max_lifetime(AGE)
-        .test_before_acquire(false)
-        .before_acquire(|connection, state| {
-            let rested = state.idle_for >= UNTESTED;
-            Box::pin(async move {
-                if rested {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        });
+        .test_before_acquire(true);
     #[expect(clippy::disallowed_methods, reason = "this is where pools are opened")]
     Ok(pool.connect_lazy_with(options))
 }
