@@ -26,10 +26,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sutazai_cli::screen::Screen;
+use sutazai_runtime::lifecycle::{self, Shutdown};
 
 use args::{Args, Part};
 use failure::Failure;
+use report::Run;
+use row::Row;
 use stage::{Stage, cores};
+
+/// What shells give a command that a signal ended.
+const INTERRUPTED: u8 = 130;
 
 /// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
@@ -72,14 +78,30 @@ fn execute(args: Args, screen: &Screen) -> Result<ExitCode, Failure> {
 async fn measure(args: &Args, screen: &Screen) -> Result<ExitCode, Failure> {
     let rows = rows::named(&args.rows)?;
     let stage = Stage::new(args.peers)?;
-    let mut run = report::Run::begin(&stage);
-    for mut row in rows {
-        let outcomes = round::all(row.as_mut(), &stage, args.rounds, screen).await;
-        report::print(&outcomes, screen);
-        run.add(outcomes);
-    }
+    let mut run = Run::begin(&stage);
+    // Whatever runs must not outlive us: the supervisor and its servers know no parent.
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(lifecycle::signals(shutdown.clone()));
+    let ended = tokio::select! {
+        () = each(rows, &stage, args.rounds, &mut run, screen) => true,
+        () = shutdown.draining() => false,
+    };
     stage.stop().await;
+    signals.abort();
+    if !ended {
+        screen.note("interrupted: what ran is stopped, and nothing was written");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     let whole = args.rows.is_empty();
     run.write(whole, screen)?;
     Ok(ExitCode::from(u8::from(run.missed())))
+}
+
+/// Measures one row after the other.
+async fn each(rows: Vec<Box<dyn Row>>, stage: &Stage, rounds: u16, run: &mut Run, screen: &Screen) {
+    for mut row in rows {
+        let outcomes = round::all(row.as_mut(), stage, rounds, screen).await;
+        report::print(&outcomes, screen);
+        run.add(outcomes);
+    }
 }
