@@ -185,15 +185,20 @@ impl Reply {
     }
 
     /// Reads to the end after everything of interest is there, so that the connection can be used
-    /// again; gives up soon. Without patience it only looks, and sets no timer.
+    /// again; gives up soon.
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.meter.outcome = "finished";
-        let rest = async { while let Some(Ok(_)) = self.body.frame().await {} };
-        if patience.is_zero() {
-            rest.now_or_never();
-        } else {
-            let _ = tokio::time::timeout(patience, rest).await;
-        }
+        let _ = tokio::time::timeout(patience, self.rest()).await;
+    }
+
+    /// As [`Self::finish`], without patience: it only looks, and sets no timer.
+    pub(crate) fn finish_now(mut self) {
+        self.meter.outcome = "finished";
+        self.rest().now_or_never();
+    }
+
+    async fn rest(&mut self) {
+        while let Some(Ok(_)) = self.body.frame().await {}
     }
 
     /// Makes the error of this node.

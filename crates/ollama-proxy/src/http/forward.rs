@@ -1,6 +1,6 @@
 //! Passes one request to a node and its answer back, piece by piece as it arrives.
 
-use std::{error::Error as _, time::Duration};
+use std::error::Error as _;
 
 use axum::{
     body::{Body, to_bytes},
@@ -124,47 +124,51 @@ enum Stage {
 }
 
 /// Reads until there is something to pass on.
-async fn begin(mut reply: Reply, dialect: Dialect) -> Result<Answer, Error> {
-    let (status, headers) = (reply.status, passed_headers(&reply.headers));
-    let framing = if status.is_success() {
-        framing(&headers)
-    } else {
-        Framing::Whole
-    };
-    let mut framer = Framer::new(framing);
-    let first = loop {
-        match reply.next().await? {
-            Some(bytes) => {
-                if let Some(first) = framer.push(bytes) {
-                    break Some(first);
+///
+/// A block in place of an async function, which would hold the reply twice for as long as it waits.
+fn begin(mut reply: Reply, dialect: Dialect) -> impl Future<Output = Result<Answer, Error>> + Send {
+    async move {
+        let (status, headers) = (reply.status, passed_headers(&reply.headers));
+        let framing = if status.is_success() {
+            framing(&headers)
+        } else {
+            Framing::Whole
+        };
+        let mut framer = Framer::new(framing);
+        let first = loop {
+            match reply.next().await? {
+                Some(bytes) => {
+                    if let Some(first) = framer.push(bytes) {
+                        break Some(first);
+                    }
                 }
+                None => break framer.rest(),
             }
-            None => break framer.rest(),
+        };
+        if first.is_none() && status.is_success() {
+            return Err(reply.fault(Fault::Empty));
         }
-    };
-    if first.is_none() && status.is_success() {
-        return Err(reply.fault(Fault::Empty));
+        // Dropped here: they share the buffer that they were read into, 8 KiB for each stream.
+        let announced = std::mem::take(&mut reply.headers);
+        let stage = if framing == Framing::Whole && is_all(first.as_ref(), &announced) {
+            // The node has no more to say; read to its end, its connection serves the next request.
+            reply.finish_now();
+            Stage::Ended
+        } else {
+            Stage::Open(Box::new(reply))
+        };
+        let passing = Passing {
+            dialect,
+            framer,
+            first,
+            stage,
+        };
+        Ok(Answer {
+            status,
+            headers,
+            passing,
+        })
     }
-    // Dropped here: they share the buffer that they were read into, 8 KiB for each stream.
-    let announced = std::mem::take(&mut reply.headers);
-    let stage = if framing == Framing::Whole && is_all(first.as_ref(), &announced) {
-        // The node has no more to say; read to its end, its connection serves the next request.
-        reply.finish(Duration::ZERO).await;
-        Stage::Ended
-    } else {
-        Stage::Open(Box::new(reply))
-    };
-    let passing = Passing {
-        dialect,
-        framer,
-        first,
-        stage,
-    };
-    Ok(Answer {
-        status,
-        headers,
-        passing,
-    })
 }
 
 /// Tells whether an answer has come in one piece.
