@@ -4,14 +4,11 @@ mod body;
 mod connection;
 mod leftover;
 mod load;
+mod versions;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper_util::{
-    rt::{TokioExecutor, TokioTimer},
-    server::conn::auto,
-};
 use sutazai_mesh::catalog::ServiceName;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -19,6 +16,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Span, debug, warn};
+
+use versions::Versions;
 
 pub(crate) use body::{End, Until};
 
@@ -70,7 +69,7 @@ pub(crate) async fn serve(
     service: ServiceName,
     ends: Ends,
 ) {
-    let builder = builder();
+    let versions = Arc::new(Versions::new());
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let (connections, gauge) = (TaskTracker::new(), load::Connections::of(service));
     loop {
@@ -89,7 +88,7 @@ pub(crate) async fn serve(
             }
         };
         let served = connection::Connection {
-            builder: builder.clone(),
+            versions: versions.clone(),
             router: router.clone(),
             protocol,
             peer,
@@ -127,22 +126,4 @@ fn is_gone(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(usize::from(HEADER_BYTES));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::from(HEADER_BYTES))
-        .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(PENDING_RESETS)
-        .keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(PING_TIMEOUT);
-    builder
 }

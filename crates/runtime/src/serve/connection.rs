@@ -2,9 +2,11 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     future::{Pending, pending},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,10 +19,7 @@ use futures::{
 use http::{Request, Response};
 use http_body::Body as _;
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
 use tokio::{net::TcpStream, time::sleep};
 use tonic::Status;
 use tower::ServiceExt;
@@ -30,6 +29,7 @@ use super::{
     AGE, End, Ends, HEADER_TIME, Protocol, Until,
     leftover::Leftover,
     load::{OpenRequest, Requests},
+    versions::Versions,
 };
 use crate::parting::{LastWords, STOPPING, shutting_down};
 
@@ -70,7 +70,7 @@ enum First {
 
 /// What one connection is served with.
 pub(super) struct Connection {
-    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) versions: Arc<Versions>,
     pub(super) router: Router,
     pub(super) protocol: Protocol,
     pub(super) peer: SocketAddr,
@@ -81,7 +81,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn run(self, stream: TcpStream) {
+    pub(super) async fn run(&self, stream: TcpStream) {
         // Tokens are small and must leave at once; a socket that refuses is already closed.
         if stream.set_nodelay(true).is_err() {
             return;
@@ -93,19 +93,38 @@ impl Connection {
             // Without a request, each word ends it.
             Some(_) = words.next() => return,
         };
-        let builder = match first {
-            First::Http1 => self.builder.clone().http1_only(),
-            First::Other => self.builder.clone(),
-        };
         let requests = Requests::new();
         let service = service_fn(|request| self.answer(request, &requests));
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
+        let stream = TokioIo::new(stream);
+        match first {
+            First::Http1 => {
+                let connection = pin!(self.versions.http1.serve_connection(stream, service));
+                self.drive(connection, words, &requests).await;
+            }
+            First::Other => {
+                // Boxed: it is larger, and every connection would be as large.
+                let connection = self.versions.any.serve_connection(stream, service);
+                self.drive(Box::pin(connection).as_mut(), words, &requests)
+                    .await;
+            }
+        }
+    }
+
+    /// Lets a connection go on until it ends or hears that it has to.
+    async fn drive<C>(
+        &self,
+        mut connection: Pin<&mut C>,
+        mut words: FuturesUnordered<BoxFuture<'static, Word>>,
+        requests: &Requests,
+    ) where
+        C: GracefulConnection<Error: Into<Box<dyn Error + Send + Sync>>>,
+    {
         loop {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
+                        let error: Box<dyn Error + Send + Sync> = error.into();
                         debug!(parent: &self.span, error, peer = %self.peer, "connection ended early");
                     }
                     return;
