@@ -32,12 +32,16 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// Load before the first kill. RabbitMQ 3.10 can lose a quorum queue that was declared within about
 /// a second before a kill -9; that is its own fault, and no queue is declared later than at start.
 const CALM: Duration = Duration::from_secs(5);
+/// Room for more than what is submitted. A model's answer takes an agent some 45 ms: the two tasks at
+/// once of its default are a hundred a second with both replicas alive, and never catch up after a kill.
+const ROOM: [(&str, &str); 2] = [("AGENT_SLOTS", "8"), ("OLLAMA_SLOTS", "16")];
 
 pub(crate) async fn run(size: &Size) {
     let _alone = alone().await;
     let machine = machine();
     let nodes = vec![node(&machine).await, node(&machine).await];
-    let platform = Platform::start("kills", REPLICAS, nodes, &UNLIMITED).await;
+    let platform =
+        Platform::start("kills", REPLICAS, nodes, &[&UNLIMITED[..], &ROOM].concat()).await;
 
     let worker = Worker::start(&platform).await;
     let effects = worker.effects();

@@ -65,11 +65,13 @@ async fn run(mut doors: Doors, rate: u32, mut stopped: watch::Receiver<bool>) ->
     let mut number = 0_u32;
     loop {
         tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped) => break,
+            // What is due is sent before the end: the rate is what was promised.
+            biased;
             _ = ticks.tick() => {
                 open.spawn(submit(doors.seen(), number as usize));
                 number += 1;
             }
+            _ = stopped.wait_for(|stopped| *stopped) => break,
         }
         doors.look();
     }

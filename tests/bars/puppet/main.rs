@@ -39,6 +39,9 @@ const NAME: ServiceName = ServiceName::AutomationAgent;
 /// How long the work goes on after its effect where the input does not say it, in milliseconds: a
 /// kill often comes in between.
 const WORK: u64 = 1_000;
+/// Tasks at once. In the long form 18 a second come to it and two more that it does three times, each for
+/// [`WORK`]: it needs room to catch up after a kill.
+const SLOTS: u16 = 64;
 /// It is never asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -133,7 +136,7 @@ impl Agent for Puppet {
     }
 
     fn slots(&self) -> u16 {
-        16
+        SLOTS
     }
 
     async fn run(&self, task: TaskContext) -> Result<Payload, Failure> {
