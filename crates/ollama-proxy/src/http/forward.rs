@@ -124,8 +124,10 @@ enum Stage {
 }
 
 /// Reads until there is something to pass on.
-///
-/// A block in place of an async function, which would hold the reply twice for as long as it waits.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function would hold the reply twice for as long as it waits"
+)]
 fn begin(mut reply: Reply, dialect: Dialect) -> impl Future<Output = Result<Answer, Error>> + Send {
     async move {
         let (status, headers) = (reply.status, passed_headers(&reply.headers));
