@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{SocketAddr, TcpListener as StdListener},
     sync::{
         Arc,
@@ -13,10 +14,12 @@ use sutazai_mesh::ServiceName;
 use sutazai_mesh::registry::{Instance, InstanceId};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     runtime::Runtime,
+    sync::mpsc,
+    task::JoinHandle,
 };
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -25,6 +28,8 @@ pub(crate) struct Running {
     pub(crate) instance: Instance,
     ready: Arc<AtomicBool>,
     health: HealthReporter,
+    /// Takes connections at the door of gRPC.
+    accepting: JoinHandle<()>,
     runtime: Option<Runtime>,
 }
 
@@ -44,15 +49,16 @@ impl Running {
         let (health, health_service) = tonic_health::server::health_reporter();
         let (grpc, grpc_address) = listener(grpc);
         let named = health.clone();
+        let (taken, incoming) = mpsc::channel(1);
         runtime.spawn(async move {
             let status = ServingStatus::Serving;
             named.set_service_status(service.as_str(), status).await;
-            let incoming = TcpListenerStream::new(TcpListener::from_std(grpc).unwrap());
             Server::builder()
                 .add_service(health_service)
-                .serve_with_incoming(incoming)
+                .serve_with_incoming(ReceiverStream::new(incoming))
                 .await
         });
+        let accepting = runtime.spawn(accept(grpc, taken));
         let (http, http_address) = listener(http);
         let ready = Arc::new(AtomicBool::new(true));
         runtime.spawn(answer(http, Arc::clone(&ready)));
@@ -68,6 +74,7 @@ impl Running {
             instance,
             ready,
             health,
+            accepting,
             runtime: Some(runtime),
         }
     }
@@ -81,21 +88,19 @@ impl Running {
         }
     }
 
-    /// Ends it as `kill -9` does: ports and connections close, nobody says goodbye.
+    /// Ends it as `kill -9` does: port and connections close, nobody says goodbye. The port is first, as
+    /// it is among the files of a process: whoever loses a connection is refused another one.
     #[cfg(feature = "servers")]
     pub(crate) fn kill(mut self) {
+        let Instance { grpc, http, .. } = self.instance.clone();
+        self.accepting.abort();
+        refuses(grpc);
         self.end();
-        let died = (0..2_000).any(|_| {
-            let refused = std::net::TcpStream::connect(self.instance.grpc).is_err();
-            if !refused {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-            refused
-        });
-        assert!(died, "the port of a dead instance still answers");
+        http.into_iter().for_each(refuses);
     }
 
     fn end(&mut self) {
+        self.accepting.abort();
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -113,6 +118,29 @@ fn listener(at: SocketAddr) -> (StdListener, SocketAddr) {
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// Waits until nobody is at an address.
+#[cfg(feature = "servers")]
+fn refuses(address: SocketAddr) {
+    let died = (0..2_000).any(|_| {
+        let refused = std::net::TcpStream::connect(address).is_err();
+        if !refused {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        refused
+    });
+    assert!(died, "the port of a dead instance still answers");
+}
+
+/// Hands over what connects.
+async fn accept(listener: StdListener, taken: mpsc::Sender<io::Result<TcpStream>>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    while let Ok((stream, _)) = listener.accept().await {
+        if taken.send(Ok(stream)).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Answers every request as `/readyz` does.
