@@ -33,7 +33,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// a second before a kill -9; that is its own fault, and no queue is declared later than at start.
 const CALM: Duration = Duration::from_secs(5);
 /// Room for more than what is submitted. A model's answer takes an agent some 45 ms: the two tasks at
-/// once of its default are a hundred a second with both replicas alive, and never catch up after a kill.
+/// once of its default are some 90 a second with both replicas alive, and 82 come: they never catch up.
 const ROOM: [(&str, &str); 2] = [("AGENT_SLOTS", "8"), ("OLLAMA_SLOTS", "16")];
 
 pub(crate) async fn run(size: &Size) {

@@ -39,7 +39,7 @@ const NAME: ServiceName = ServiceName::AutomationAgent;
 /// How long the work goes on after its effect where the input does not say it, in milliseconds: a
 /// kill often comes in between.
 const WORK: u64 = 1_000;
-/// Tasks at once. In the long form 18 a second come to it and two more that it does three times, each for
+/// Tasks at once. In the long form 16 a second come to it and two more that it does three times, each for
 /// [`WORK`]: it needs room to catch up after a kill.
 const SLOTS: u16 = 64;
 /// It is never asked to stop.
