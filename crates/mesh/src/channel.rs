@@ -22,6 +22,7 @@ mod answer;
 mod balance;
 mod call;
 mod choice;
+mod connections;
 mod error;
 mod link;
 mod member;

@@ -32,6 +32,8 @@ mod retries;
 mod server;
 #[path = "edge/strategies.rs"]
 mod strategies;
+#[path = "edge/streams.rs"]
+mod streams;
 
 use server::{HOLD, TestServer, UNAVAILABLE, UNKNOWN, dead_address, instance};
 

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 use tonic::{Code, Status, body::Body};
 
 use super::EdgeError;
+use super::connections::Slot;
 use super::member::InFlight;
 use crate::catalog::ServiceName;
 
@@ -46,14 +47,14 @@ fn foreign(status: StatusCode) -> RemoteError {
 }
 
 pin_project! {
-    /// The body of an answer: one call in flight until dropped, and over at the deadline.
+    /// The body of an answer: one call in flight on its connection until dropped, and over at the deadline.
     pub(super) struct Answer {
         #[pin]
         inner: Body,
         #[pin]
         deadline: Sleep,
         callee: ServiceName,
-        in_flight: InFlight,
+        held: (InFlight, Slot),
         over: bool,
     }
 }
@@ -63,14 +64,14 @@ impl Answer {
         inner: Body,
         deadline: Deadline,
         callee: ServiceName,
-        in_flight: InFlight,
+        held: (InFlight, Slot),
     ) -> Self {
         let deadline = tokio::time::sleep(deadline.remaining());
         Self {
             inner,
             deadline,
             callee,
-            in_flight,
+            held,
             over: false,
         }
     }

@@ -24,6 +24,7 @@ use tracing::{Instrument, Span, field, info_span};
 use super::EdgeError;
 use super::answer::{self, Answer};
 use super::choice::Choice;
+use super::connections::Slot;
 use super::link::Link;
 use super::member::InFlight;
 use super::pool::Pool;
@@ -41,6 +42,7 @@ struct Place {
     permit: Permit,
     in_flight: InFlight,
     link: Link,
+    slot: Slot,
 }
 
 /// Makes a call, and answers with a status where it can not be made.
@@ -200,9 +202,9 @@ async fn try_on(
                 }
                 _ => place.permit.success(),
             }
-            let in_flight = place.in_flight;
+            let held = (place.in_flight, place.slot);
             Ok(response
-                .map(|body| Body::new(Answer::new(Body::new(body), deadline, pool.to, in_flight))))
+                .map(|body| Body::new(Answer::new(Body::new(body), deadline, pool.to, held))))
         }
         Ok(Err(error)) if !outgoing.was_read() || is_refused(&error) => {
             // A connection that came to its end is nobody's fault, and a full one is no failure.
@@ -248,13 +250,14 @@ async fn find_place(
             }
         };
         let in_flight = member.enter();
-        match deadline.run(member.connection()).await {
-            Ok(Ok(link)) => {
+        match deadline.run(member.connect()).await {
+            Ok(Ok((link, slot))) => {
                 Span::current().record("instance", member.id().as_str());
                 return Ok(Place {
                     permit,
                     in_flight,
                     link,
+                    slot,
                 });
             }
             Ok(Err(unreached)) => {

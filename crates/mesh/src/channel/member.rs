@@ -1,4 +1,4 @@
-//! One instance as a callee: its connection, its breaker, its calls in flight.
+//! One instance as a callee: its connections, its breaker, its calls in flight.
 
 use std::{
     collections::HashMap,
@@ -11,10 +11,7 @@ use std::{
     time::Instant,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use futures::FutureExt;
 use metrics::counter;
 use parking_lot::Mutex;
 use sutazai_proto::status::chain;
@@ -22,15 +19,13 @@ use sutazai_resilience::{Breaker, Breakers, breaker::Permit};
 use sutazai_telemetry::names;
 
 use super::call::millis;
+use super::connections::{Connections, Opening, Slot};
 use super::link::{ConnectError, Link};
 use super::outlier::Outlier;
 use crate::catalog::ServiceName;
 use crate::registry::{Instance, InstanceId};
 
-/// A connection that is being opened, or is open: all who wait for it get the same one.
-type Connection = Shared<BoxFuture<'static, Result<Link, Unreached>>>;
-
-/// The instances in use, one [`Member`] each, so that all edges share connection and breaker.
+/// The instances in use, one [`Member`] each, so that all edges share connections and breaker.
 pub(super) struct Members {
     from: ServiceName,
     breakers: Breakers,
@@ -43,7 +38,7 @@ pub(super) struct Member {
     service: ServiceName,
     address: SocketAddr,
     breaker: Breaker,
-    connection: Mutex<Option<Connection>>,
+    connections: Connections,
     in_flight: AtomicUsize,
     outlier: Outlier,
     members: Arc<Members>,
@@ -83,7 +78,7 @@ impl Members {
             service: instance.service,
             address: instance.grpc,
             breaker: self.breakers.get(&breaker_name(&instance.id)),
-            connection: Mutex::default(),
+            connections: Connections::default(),
             in_flight: AtomicUsize::new(0),
             outlier: Outlier::default(),
             members: Arc::clone(self),
@@ -118,20 +113,16 @@ impl Member {
         InFlight(Arc::clone(self))
     }
 
-    /// Returns the connection, opening one if there is none that takes calls.
-    pub(super) fn connection(self: &Arc<Self>) -> Connection {
-        let mut slot = self.connection.lock();
-        if slot.as_ref().is_some_and(is_over) {
-            *slot = None;
-        }
-        slot.get_or_insert_with(|| open(Arc::downgrade(self), self.service, self.address))
-            .clone()
+    /// Returns a connection with a slot for one call, opening one if there is none.
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<(Link, Slot), Unreached> {
+        let open = || open(Arc::downgrade(self), self.service, self.address);
+        self.connections.slot(open).await
     }
 
     /// Connects again where a connection ended that had been of use: whoever calls next then knows already
     /// whether there is somebody.
     async fn renew(self: Arc<Self>) {
-        if let Err(unreached) = self.connection().await
+        if let Err(unreached) = self.connect().await
             && let Ok(permit) = self.breaker.permit()
         {
             unreached.tell(permit, &chain(&*unreached.source));
@@ -188,17 +179,8 @@ fn breaker_name(id: &InstanceId) -> String {
     format!("grpc:{id}")
 }
 
-/// Tells whether a connection has ended, or was never there.
-fn is_over(connection: &Connection) -> bool {
-    match connection.peek() {
-        Some(Ok(link)) => link.is_closed(),
-        Some(Err(_)) => true,
-        None => false,
-    }
-}
-
 /// Opens a connection for a member, as long as that one is in use.
-fn open(member: Weak<Member>, service: ServiceName, address: SocketAddr) -> Connection {
+fn open(member: Weak<Member>, service: ServiceName, address: SocketAddr) -> Opening {
     counter!(names::MESH_CONNECTIONS_TOTAL, "to" => service.as_str()).increment(1);
     let opening = async move {
         let began = Instant::now();

@@ -36,6 +36,9 @@ pub(crate) const UNAVAILABLE: &str = "unavailable";
 /// Asked for this, a server knows nothing of it.
 pub(crate) const UNKNOWN: &str = "unknown";
 
+/// Calls that a server takes at once on one connection, as our services do.
+pub(crate) const STREAMS: usize = 200;
+
 /// What a server shows to a test.
 #[derive(Default)]
 pub(crate) struct Inside {
@@ -78,6 +81,7 @@ impl TestServer {
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
             Server::builder()
+                .max_concurrent_streams(u32::try_from(STREAMS).unwrap())
                 .add_service(health)
                 .add_service(agents)
                 .serve_with_incoming(incoming)

@@ -1,0 +1,101 @@
+//! The connections to one instance: one, and one more whenever all are full.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+
+use super::link::Link;
+use super::member::Unreached;
+
+/// Most calls on one connection. A server takes so many at once, ours 200; what is beyond waits unseen
+/// behind the others, and those may be streams that last for hours.
+const CALLS: usize = 100;
+/// Most connections to one instance. When all are full, the emptiest takes more.
+const CONNECTIONS: usize = 20;
+
+/// A connection that is being opened, or is open: all who wait for it get the same one.
+pub(super) type Opening = Shared<BoxFuture<'static, Result<Link, Unreached>>>;
+
+/// The connections to one instance.
+#[derive(Default)]
+pub(super) struct Connections(Mutex<Vec<Arc<Connection>>>);
+
+/// One of them, with the calls on it.
+struct Connection {
+    link: Opening,
+    calls: AtomicUsize,
+}
+
+/// One call on a connection, until it is dropped.
+pub(super) struct Slot(Arc<Connection>);
+
+impl Connections {
+    /// Returns a connection with a slot on it, opening one where none has room.
+    ///
+    /// While one is being opened nobody opens another: however many call an instance that is gone, one
+    /// connection finds it out.
+    pub(super) async fn slot(&self, open: impl Fn() -> Opening) -> Result<(Link, Slot), Unreached> {
+        loop {
+            let (connection, limit) = self.choose(&open);
+            let link = connection.link.clone().await?;
+            // Where many waited for it, others may have filled it.
+            if let Some(slot) = connection.take_slot(limit) {
+                return Ok((link, slot));
+            }
+        }
+    }
+
+    /// Returns the first with room, else a new one, else the emptiest; and how many calls it may carry.
+    fn choose(&self, open: impl Fn() -> Opening) -> (Arc<Connection>, usize) {
+        let mut all = self.0.lock();
+        all.retain(|connection| !connection.is_over());
+        if let Some(first) = all.iter().find(|connection| connection.calls() < CALLS) {
+            return (Arc::clone(first), CALLS);
+        }
+        if all.len() >= CONNECTIONS
+            && let Some(emptiest) = all.iter().min_by_key(|connection| connection.calls())
+        {
+            return (Arc::clone(emptiest), usize::MAX);
+        }
+        let connection = Arc::new(Connection {
+            link: open(),
+            calls: AtomicUsize::new(0),
+        });
+        all.push(Arc::clone(&connection));
+        (connection, CALLS)
+    }
+}
+
+impl Connection {
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether it has ended, or was never there.
+    fn is_over(&self) -> bool {
+        match self.link.peek() {
+            Some(Ok(link)) => link.is_closed(),
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Takes a slot, unless so many are taken.
+    fn take_slot(self: &Arc<Self>, limit: usize) -> Option<Slot> {
+        let more = |calls| (calls < limit).then_some(calls + 1);
+        self.calls
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|_| Slot(Arc::clone(self)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

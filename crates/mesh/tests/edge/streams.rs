@@ -1,0 +1,26 @@
+//! Streams that last, more than one connection carries.
+
+use super::*;
+
+#[tokio::test]
+async fn msh_05_streams_that_last_hold_up_no_other_call() {
+    let caller = Caller::backend();
+    let ([server], _leases) = caller.servers(["one"]).await;
+    let streams: JoinSet<_> = (0..server::STREAMS + 50)
+        .map(|_| {
+            let mut client = caller.client();
+            async move {
+                let mut stream = client.watch(ask("")).await.unwrap().into_inner();
+                stream.message().await.unwrap().unwrap();
+                stream
+            }
+        })
+        .collect();
+    let open = timeout(PATIENCE, streams.join_all()).await.unwrap();
+    let mut client = caller.client();
+    timeout(PATIENCE, client.check(ask("")))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(server.calls(), open.len() + 1);
+}
