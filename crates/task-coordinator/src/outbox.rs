@@ -27,9 +27,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 const BUSY: Duration = Duration::from_millis(100);
 /// Batches that the broker took and that wait to be written down; more hold up the next one.
 const TAKEN: usize = 4;
+/// Waits while the broker or the database does not take what is asked. Nothing tells of its return: with the
+/// longest wait, and what the connection takes, tasks must go out within ten seconds of it (R5).
 const BACKOFF: Backoff = Backoff {
     min: Duration::from_secs(1),
-    max: Duration::from_secs(15),
+    max: Duration::from_secs(4),
 };
 
 /// Wakes the relay; clones are the same bell.
