@@ -45,7 +45,7 @@ bars: tools ## Hold the platform against its bars of reliability: kills, poison,
 	@BARS=long cargo test --workspace --release --all-features --test bars -- --test-threads=1 --nocapture 2>&1 | tee target/bars.log || failed=1; awk -f .ci/bars.awk target/bars.log; [ -z "$$failed" ]
 
 bench: tools ## Measure the platform beside its limits; ROW=A1 one row, PEERS=1 peers too
-	@cargo build --profile dist --bins && target/dist/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
+	@cargo build --profile dist --config deploy/dist.toml --bins && target/dist/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
 
 check: tools ## Format, lints, documentation, generated files
 	@cargo fmt --all --check

@@ -51,15 +51,8 @@ impl Image<'_> {
     /// The program is built by a profile that exists, and is what the image starts.
     fn program(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let build = self.all("RUN").into_iter();
-        let build: Vec<&str> = build
-            .filter(|run| run.contains("cargo build"))
-            .flat_map(str::split_whitespace)
-            .collect();
-        let after = |flag: &str| {
-            let mut pairs = build.windows(2);
-            pairs.find(|pair| pair[0] == flag).map(|pair| pair[1])
-        };
+        let build = self.build();
+        let after = |flag| word_after(&build, flag);
         let manifest = self.tree.text("Cargo.toml").expect("Cargo.toml");
         let profile = after("--profile").unwrap_or_default();
         if !manifest.contains(&format!("\n[profile.{profile}]")) {
@@ -77,6 +70,14 @@ impl Image<'_> {
             faults.push(format!("the image does not start {PROGRAM}"));
         }
         faults
+    }
+
+    /// Returns the words of the command that builds the program.
+    fn build(&self) -> Vec<&str> {
+        let runs = self.all("RUN").into_iter();
+        runs.filter(|run| run.contains("cargo build"))
+            .flat_map(str::split_whitespace)
+            .collect()
     }
 
     /// Only named folders reach the build: all with sources, none with a secret.
@@ -108,6 +109,7 @@ impl Image<'_> {
     /// Lists what compiling reads: the workspace, and folders that sources include files of.
     fn needed(&self) -> BTreeSet<String> {
         let mut needed: BTreeSet<String> = WORKSPACE.map(str::to_owned).into();
+        needed.extend(word_after(&self.build(), "--config").map(str::to_owned));
         for source in self.tree.sources() {
             for (_, line) in source.code() {
                 let Some((_, path)) = line.split_once("include_str!(\"") else {
@@ -124,4 +126,10 @@ impl Image<'_> {
         }
         needed
     }
+}
+
+/// Returns the word behind a flag.
+fn word_after<'a>(words: &[&'a str], flag: &str) -> Option<&'a str> {
+    let mut pairs = words.windows(2);
+    pairs.find(|pair| pair[0] == flag).map(|pair| pair[1])
 }
