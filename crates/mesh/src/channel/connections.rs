@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 use futures::future::{BoxFuture, Shared};
@@ -13,7 +13,7 @@ use super::member::Unreached;
 
 /// Most calls on one connection. A server takes so many at once, ours 200; what is beyond waits unseen
 /// behind the others, and those may be streams that last for hours.
-const CALLS: usize = 100;
+pub(super) const CALLS: u32 = 100;
 /// Most connections to one instance. When all are full, the emptiest takes more.
 const CONNECTIONS: usize = 20;
 
@@ -27,7 +27,7 @@ pub(super) struct Connections(Mutex<Vec<Arc<Connection>>>);
 /// One of them, with the calls on it.
 struct Connection {
     link: Opening,
-    calls: AtomicUsize,
+    calls: AtomicU32,
 }
 
 /// One call on a connection, until it is dropped.
@@ -50,7 +50,7 @@ impl Connections {
     }
 
     /// Returns the first with room, else a new one, else the emptiest; and how many calls it may carry.
-    fn choose(&self, open: impl Fn() -> Opening) -> (Arc<Connection>, usize) {
+    fn choose(&self, open: impl Fn() -> Opening) -> (Arc<Connection>, u32) {
         let mut all = self.0.lock();
         all.retain(|connection| !connection.is_over());
         if let Some(first) = all.iter().find(|connection| connection.calls() < CALLS) {
@@ -59,11 +59,11 @@ impl Connections {
         if all.len() >= CONNECTIONS
             && let Some(emptiest) = all.iter().min_by_key(|connection| connection.calls())
         {
-            return (Arc::clone(emptiest), usize::MAX);
+            return (Arc::clone(emptiest), u32::MAX);
         }
         let connection = Arc::new(Connection {
             link: open(),
-            calls: AtomicUsize::new(0),
+            calls: AtomicU32::new(0),
         });
         all.push(Arc::clone(&connection));
         (connection, CALLS)
@@ -71,7 +71,7 @@ impl Connections {
 }
 
 impl Connection {
-    fn calls(&self) -> usize {
+    fn calls(&self) -> u32 {
         self.calls.load(Ordering::Relaxed)
     }
 
@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// Takes a slot, unless so many are taken.
-    fn take_slot(self: &Arc<Self>, limit: usize) -> Option<Slot> {
+    fn take_slot(self: &Arc<Self>, limit: u32) -> Option<Slot> {
         let more = |calls| (calls < limit).then_some(calls + 1);
         self.calls
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)

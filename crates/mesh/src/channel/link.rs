@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 use tonic::body::Body;
 
+use super::connections::CALLS;
 use crate::http::USER_AGENT;
 
 /// How long opening a connection may take.
@@ -30,6 +31,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// take to answer. A dead peer is found out after the sum.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that wait for the reader of one call, at most.
+const CALL_WINDOW: u32 = 64 * 1024;
+/// Bytes that wait for all readers of a connection. As many as its calls may have: readers that stopped take
+/// nothing from the others.
+const WINDOW: u32 = CALL_WINDOW * CALLS;
 
 /// An open connection; clones share it.
 #[derive(Clone)]
@@ -73,6 +79,8 @@ impl Link {
                 .keep_alive_interval(KEEP_ALIVE_INTERVAL)
                 .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
                 .keep_alive_while_idle(true)
+                .initial_stream_window_size(CALL_WINDOW)
+                .initial_connection_window_size(WINDOW)
                 .handshake(TokioIo::new(stream));
             Ok::<_, ConnectError>(shaking.await?)
         };

@@ -33,6 +33,8 @@ use tonic_health::pb::{
 pub(crate) const HOLD: &str = "hold";
 /// Asked for this, a server says that it is not available.
 pub(crate) const UNAVAILABLE: &str = "unavailable";
+/// Asked to watch this, a server sends as much as is taken.
+pub(crate) const FLOOD: &str = "flood";
 /// Asked for this, a server knows nothing of it.
 pub(crate) const UNKNOWN: &str = "unknown";
 
@@ -43,6 +45,8 @@ pub(crate) const STREAMS: usize = 200;
 #[derive(Default)]
 pub(crate) struct Inside {
     calls: AtomicUsize,
+    /// Messages of floods.
+    flood: AtomicUsize,
     /// Whether it answers everything with `UNAVAILABLE`, in the platform's own words.
     ill: AtomicBool,
     /// Whether it refuses everything, because the callers' tokens are for another service.
@@ -101,6 +105,11 @@ impl TestServer {
 
     pub(crate) fn calls(&self) -> usize {
         self.inside.calls.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many messages all floods have sent.
+    pub(crate) fn flooded(&self) -> usize {
+        self.inside.flood.load(Ordering::SeqCst)
     }
 
     /// Answers everything with `UNAVAILABLE` from now on, or no longer.
@@ -240,10 +249,17 @@ impl Health for Service {
     /// Answers once, and again each time the gate lets it.
     async fn watch(
         &self,
-        _: Request<HealthCheckRequest>,
+        request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         let inside = Arc::clone(&self.0);
+        if request.get_ref().service == FLOOD {
+            let flood = tokio_stream::iter(0..).map(move |_: u64| {
+                inside.flood.fetch_add(1, Ordering::SeqCst);
+                Ok(serving())
+            });
+            return Ok(Response::new(Box::pin(flood)));
+        }
         let gated = tokio_stream::iter(0..).then(move |turn| {
             let inside = Arc::clone(&inside);
             async move {
