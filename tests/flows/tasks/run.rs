@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use system_tests::{Event, Setup, Stage, assert_history, eventually, kinds};
 
 use super::{CHAT, SMOOTH, TYPE, cancel, find, no_workers, prompt, state, tiny};
+
+/// More than the 200 streams that a service takes on one connection.
+const FOLLOWERS: usize = 250;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tsk_13_a_task_runs_from_its_submission_to_its_result_event_by_event() {
@@ -116,6 +120,30 @@ async fn tsk_13_a_follower_that_comes_back_gets_exactly_the_rest() {
     assert_eq!(cancel(&client, &id).await.status, 200);
     let rest = events.rest().await;
     assert_eq!((rest.kinds().last(), rest.cut), (Some(&"cancelled"), false));
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tsk_13_more_followers_than_one_connection_carries_hold_up_nobody() {
+    let stage = Stage::start().await;
+    let client = stage.admin();
+    no_workers(&stage).await;
+    let id = client.submit(TYPE, prompt("hello")).await;
+    let path = format!("/api/v1/tasks/{id}");
+    let follow = (0..FOLLOWERS).map(async |_| {
+        let request = client.request(Method::GET, &format!("{path}/events"));
+        let mut events = client.events(request).await;
+        let first = events.next().await.expect("an event").expect("one more");
+        assert_eq!(first.kind, "created");
+        events
+    });
+    let followers = join_all(follow).await;
+    assert_eq!(client.get(&path).await.status, 200);
+    assert_eq!(cancel(&client, &id).await.status, 200);
+    for events in followers {
+        let rest = events.rest().await;
+        assert_eq!((rest.kinds().last(), rest.cut), (Some(&"cancelled"), false));
+    }
     stage.stop().await;
 }
 
