@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub use closed::{Closed, Length, closed};
 pub use connection::{Answer, Connection};
 pub use open::{Open, Shot, open};
-pub use streams::{Streams, streams};
+pub use streams::{Streams, delays, since_1970, streams};
 
 /// Bytes of a request, head and body.
 pub type Wire = Arc<[u8]>;

@@ -14,6 +14,7 @@ mod footprint;
 mod start;
 mod task_latency;
 mod task_rate;
+mod token_delay;
 
 use crate::{failure::Failure, row::Row};
 
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Box<dyn Row>> {
         Box::new(chat_added::A2::default()),
         Box::new(chat_cost::A3::default()),
         Box::new(chat_streams::A5::default()),
+        Box::new(token_delay::TokenDelay::default()),
         Box::new(api::B1::default()),
         Box::new(api_mix::B2::default()),
         Box::new(task_rate::C1::default()),

@@ -1,7 +1,8 @@
 //! The model node of all rounds: fixed answers at once, or frames at fixed times.
 //!
 //! A request says what it wants in fields that every proxy passes on: `stream`, `max_tokens` (frames)
-//! and `seed` (milliseconds between two).
+//! and `seed` (milliseconds between two); in Ollama's dialect they are `num_predict` and `seed`, and each
+//! token is the time at which it leaves, in microseconds since 1970.
 
 use std::{convert::Infallible, process::ExitCode, time::Duration};
 
@@ -16,7 +17,7 @@ use hyper::{
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::{failure::Failure, serve::serve};
+use crate::{failure::Failure, load::since_1970, serve::serve};
 
 /// The one model.
 pub const MODEL: &str = "bench:latest";
@@ -37,11 +38,6 @@ const LISTING: &str = concat!(
     r#""size":1000000,"digest":"b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0","#,
     r#""details":{"format":"gguf","family":"bench","parameter_size":"1B","quantization_level":"Q4_0"}}]}"#,
 );
-const LINE: &str = concat!(
-    r#"{"model":"bench:latest","created_at":"2026-11-29T00:00:00Z","#,
-    r#""message":{"role":"assistant","content":"token "},"response":"token ","done":false}"#,
-    "\n",
-);
 const LAST_LINE: &str = concat!(
     r#"{"model":"bench:latest","created_at":"2026-11-29T00:00:00Z","message":{"role":"assistant","content":""},"#,
     r#""response":"","done":true,"done_reason":"stop","total_duration":1000,"prompt_eval_count":11,"eval_count":3}"#,
@@ -57,6 +53,15 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 struct Asked {
     stream: Option<bool>,
     max_tokens: Option<usize>,
+    seed: Option<u64>,
+    options: Options,
+}
+
+/// The same in Ollama's dialect.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    num_predict: Option<usize>,
     seed: Option<u64>,
 }
 
@@ -84,7 +89,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
         "/v1/chat/completions" if asked.stream == Some(true) => events(&asked),
         "/v1/chat/completions" => fixed(ANSWER),
         "/api/chat" | "/api/generate" if asked.stream == Some(false) => fixed(LAST_LINE),
-        "/api/chat" | "/api/generate" => lines(),
+        "/api/chat" | "/api/generate" => lines(&asked.options),
         _ => {
             let mut response = fixed("{}");
             *response.status_mut() = http::StatusCode::NOT_FOUND;
@@ -105,32 +110,50 @@ fn typed(body: Body, kind: &'static str) -> Response<Body> {
     response
 }
 
-fn streamed(parts: impl Stream<Item = &'static str> + Send + 'static) -> Body {
-    let frames = parts.map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
-    StreamBody::new(frames).boxed_unsync()
+fn streamed(parts: impl Stream<Item = Bytes> + Send + 'static) -> Body {
+    StreamBody::new(parts.map(|part| Ok(Frame::data(part)))).boxed_unsync()
 }
 
-/// Frames at fixed times from now on: one that is late makes the next one no later.
-fn events(asked: &Asked) -> Response<Body> {
+/// Makes pieces at fixed times from now on: one that is late makes the next one no later.
+fn paced(
+    count: usize,
+    pause: Option<u64>,
+    piece: fn() -> Bytes,
+) -> impl Stream<Item = Bytes> + Send + 'static {
     let begun = Instant::now();
-    let pause = Duration::from_millis(asked.seed.unwrap_or(0));
-    let frames = stream::iter(0..asked.max_tokens.unwrap_or(1)).then(move |count| async move {
+    let pause = Duration::from_millis(pause.unwrap_or(0));
+    stream::iter(0..count).then(move |count| async move {
         let at = begun + pause * u32::try_from(count).unwrap_or(u32::MAX);
         // The first one leaves at once: a timer would add up to 1 ms to it.
         if count > 0 && !pause.is_zero() {
             tokio::time::sleep_until(at).await;
         }
-        FRAME
-    });
-    typed(
-        streamed(frames.chain(stream::iter([DONE]))),
-        "text/event-stream",
-    )
+        piece()
+    })
 }
 
-fn lines() -> Response<Body> {
-    let parts = stream::iter([LINE; TOKENS]).chain(stream::iter([LAST_LINE]));
-    typed(streamed(parts), "application/x-ndjson")
+fn events(asked: &Asked) -> Response<Body> {
+    let frame = || Bytes::from_static(FRAME.as_bytes());
+    let frames = paced(asked.max_tokens.unwrap_or(1), asked.seed, frame);
+    let done = stream::iter([Bytes::from_static(DONE.as_bytes())]);
+    typed(streamed(frames.chain(done)), "text/event-stream")
+}
+
+fn lines(options: &Options) -> Response<Body> {
+    let lines = paced(options.num_predict.unwrap_or(TOKENS), options.seed, line);
+    let last = stream::iter([Bytes::from_static(LAST_LINE.as_bytes())]);
+    typed(streamed(lines.chain(last)), "application/x-ndjson")
+}
+
+/// One token in Ollama's dialect.
+fn line() -> Bytes {
+    let left = since_1970();
+    let line = format!(
+        "{{\"model\":\"{MODEL}\",\"created_at\":\"2026-11-29T00:00:00Z\",\
+         \"message\":{{\"role\":\"assistant\",\"content\":\"{left:.0} \"}},\
+         \"response\":\"{left:.0} \",\"done\":false}}\n"
+    );
+    line.into()
 }
 
 #[cfg(test)]
@@ -140,7 +163,8 @@ mod tests {
     #[test]
     fn the_fixed_answers_are_what_the_table_says() {
         assert_eq!(ANSWER.len(), 270);
-        for text in [ANSWER, LISTING, LINE, LAST_LINE] {
+        let line = String::from_utf8(line().to_vec()).unwrap();
+        for text in [ANSWER, LISTING, &line, LAST_LINE] {
             assert!(
                 serde_json::from_str::<serde_json::Value>(text).is_ok(),
                 "{text}"

@@ -1,15 +1,22 @@
-//! Many event streams at once: when the first frame comes, when the others, and whether all do.
+//! Many streams at once: when the first frame comes, when the others, and whether all do.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures::future;
 use tokio::{sync::Barrier, time::Instant};
 
-use super::{Connection, Wire, alone};
+use super::{Connection, Wire, alone, connection::Head};
 use crate::failure::Failure;
 
 /// The last event of OpenAI's streams.
 const DONE: &[u8] = b"data: [DONE]";
+/// What begins a token that says when it left.
+const CONTENT: &[u8] = br#""content":""#;
 /// Starts of streams are spread over this time: users do not come in the same instant.
 const SPREAD: Duration = Duration::from_millis(500);
 
@@ -34,7 +41,7 @@ pub async fn streams(
     count: usize,
     frames: usize,
 ) -> Result<Streams, Failure> {
-    let (seen, _) = alone(move || run(to, request, count)).await?;
+    let (seen, _) = alone(move || run(to, request, count, read)).await?;
     Ok(Streams {
         first: seen.iter().map(|stream| stream.first).collect(),
         silence: seen.iter().map(|stream| stream.silence).collect(),
@@ -45,6 +52,26 @@ pub async fn streams(
     })
 }
 
+/// Opens `count` connections, asks on each for a stream of `tokens` tokens that say when they left the node,
+/// and returns how long each of them was under way, in microseconds.
+///
+/// # Errors
+/// A connection or its answer breaks, or a token is missing.
+pub async fn delays(
+    to: SocketAddr,
+    request: Wire,
+    count: usize,
+    tokens: usize,
+) -> Result<Vec<f64>, Failure> {
+    let (seen, _) = alone(move || run(to, request, count, read_tokens)).await?;
+    let delays = seen.concat();
+    if delays.len() == count * tokens {
+        return Ok(delays);
+    }
+    let (came, sent) = (delays.len(), count * tokens);
+    Err(Failure::wrong(format!("{came} tokens of {sent} came")))
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     first: f64,
@@ -52,7 +79,17 @@ struct Seen {
     frames: usize,
 }
 
-async fn run(to: SocketAddr, request: Wire, count: usize) -> Result<Vec<Seen>, Failure> {
+/// Has each connection read by `read`, which begins with its request.
+async fn run<T, F>(
+    to: SocketAddr,
+    request: Wire,
+    count: usize,
+    read: fn(Connection, Wire) -> F,
+) -> Result<Vec<T>, Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>> + Send + 'static,
+{
     let connections = Connection::open_many(to, count).await?;
     let all_there = Arc::new(Barrier::new(count));
     let tasks = connections
@@ -65,7 +102,7 @@ async fn run(to: SocketAddr, request: Wire, count: usize) -> Result<Vec<Seen>, F
                 all_there.wait().await;
                 tokio::time::sleep(wait).await;
                 let broken = |error| Failure::wrong(format!("{to}, stream {index}: {error}"));
-                read(connection, &request).await.map_err(broken)
+                read(connection, request).await.map_err(broken)
             })
         });
     let ended = |_| Failure::wrong("the client ended early");
@@ -76,13 +113,19 @@ async fn run(to: SocketAddr, request: Wire, count: usize) -> Result<Vec<Seen>, F
     Ok(seen)
 }
 
-async fn read(mut connection: Connection, request: &[u8]) -> std::io::Result<Seen> {
-    let mut seen = Seen::default();
-    let begun = Instant::now();
+/// Sends a request whose answer has to be a stream.
+async fn begin(connection: &mut Connection, request: &[u8]) -> io::Result<Head> {
     let head = connection.send(request).await?;
     if head.status != 200 {
-        return Err(std::io::Error::other(format!("status {}", head.status)));
+        return Err(io::Error::other(format!("status {}", head.status)));
     }
+    Ok(head)
+}
+
+async fn read(mut connection: Connection, request: Wire) -> io::Result<Seen> {
+    let mut seen = Seen::default();
+    let begun = Instant::now();
+    let head = begin(&mut connection, &request).await?;
     let mut last: Option<Instant> = None;
     loop {
         let ended = connection.take(&head).await?;
@@ -103,6 +146,42 @@ async fn read(mut connection: Connection, request: &[u8]) -> std::io::Result<See
             return Ok(seen);
         }
     }
+}
+
+/// Returns how long each token was under way.
+async fn read_tokens(mut connection: Connection, request: Wire) -> io::Result<Vec<f64>> {
+    let head = begin(&mut connection, &request).await?;
+    let mut delays = Vec::new();
+    loop {
+        let ended = connection.take(&head).await?;
+        let now = since_1970();
+        let body = connection.body();
+        let whole = body.iter().rposition(|byte| *byte == b'\n');
+        let lines = body.drain(..whole.map_or(0, |end| end + 1));
+        let lines = lines.collect::<Vec<_>>();
+        let left = lines.split(|byte| *byte == b'\n').filter_map(left_at);
+        delays.extend(left.map(|left| now - left));
+        if ended {
+            return Ok(delays);
+        }
+    }
+}
+
+/// Returns when the token of a line left the node, if it has one.
+fn left_at(line: &[u8]) -> Option<f64> {
+    let at = line
+        .windows(CONTENT.len())
+        .position(|part| part == CONTENT)?;
+    let digits = line[at + CONTENT.len()..]
+        .split(|byte| *byte == b'"')
+        .next()?;
+    std::str::from_utf8(digits).ok()?.trim().parse().ok()
+}
+
+/// Microseconds since 1970.
+pub fn since_1970() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs_f64() * 1e6
 }
 
 /// Takes all whole lines, counts events among them, and says whether the last one was there.
@@ -135,5 +214,13 @@ mod tests {
         body.extend_from_slice(b":1}\n\ndata: [DONE]\n\n");
         assert_eq!(count_events(&mut body), (1, true));
         assert!(body.is_empty());
+    }
+
+    #[test]
+    fn a_token_says_when_it_left() {
+        let line = br#"data: {"content":"1764509999123456 "}"#;
+        assert_eq!(left_at(line), Some(1_764_509_999_123_456.0));
+        assert_eq!(left_at(br#"data: {"content":"","done":true}"#), None);
+        assert_eq!(left_at(b"event: token"), None);
     }
 }
