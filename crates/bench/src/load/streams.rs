@@ -41,7 +41,7 @@ pub async fn streams(
     count: usize,
     frames: usize,
 ) -> Result<Streams, Failure> {
-    let (seen, _) = alone(move || run(to, request, count, read)).await?;
+    let (seen, _) = alone(move || run(to, request, (count, SPREAD), read)).await?;
     Ok(Streams {
         first: seen.iter().map(|stream| stream.first).collect(),
         silence: seen.iter().map(|stream| stream.silence).collect(),
@@ -52,8 +52,8 @@ pub async fn streams(
     })
 }
 
-/// Opens `count` connections, asks on each for a stream of `tokens` tokens that say when they left the node,
-/// and returns how long each of them was under way, in microseconds.
+/// Opens `count` connections, asks on one after the other within `spread` for a stream of `tokens` tokens that
+/// say when they left the node, and returns how long each of them was under way, in microseconds.
 ///
 /// # Errors
 /// A connection or its answer breaks, or a token is missing.
@@ -62,8 +62,9 @@ pub async fn delays(
     request: Wire,
     count: usize,
     tokens: usize,
+    spread: Duration,
 ) -> Result<Vec<f64>, Failure> {
-    let (seen, _) = alone(move || run(to, request, count, read_tokens)).await?;
+    let (seen, _) = alone(move || run(to, request, (count, spread), read_tokens)).await?;
     let delays = seen.concat();
     if delays.len() == count * tokens {
         return Ok(delays);
@@ -83,7 +84,7 @@ struct Seen {
 async fn run<T, F>(
     to: SocketAddr,
     request: Wire,
-    count: usize,
+    (count, spread): (usize, Duration),
     read: fn(Connection, Wire) -> F,
 ) -> Result<Vec<T>, Failure>
 where
@@ -97,7 +98,7 @@ where
         .enumerate()
         .map(|(index, connection)| {
             let (request, all_there) = (request.clone(), all_there.clone());
-            let wait = SPREAD.mul_f64(index as f64 / count as f64);
+            let wait = spread.mul_f64(index as f64 / count as f64);
             tokio::spawn(async move {
                 all_there.wait().await;
                 tokio::time::sleep(wait).await;

@@ -1,7 +1,7 @@
 //! LLM-10: how long a token is under way from the node through the model fleet's door and the backend to the
 //! client, while a thousand streams are open.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use sutazai_mesh::catalog::ServiceName;
@@ -17,8 +17,10 @@ use crate::{
 const PATH: &str = "/api/v1/chat";
 const STREAMS: usize = 1_000;
 /// Tokens of a stream, and milliseconds between two: a thousand people read a thousand tokens a second.
-const TOKENS: usize = 8;
+const TOKENS: usize = 12;
 const PAUSE: u64 = 1_000;
+/// Time within which they come; all are there for as long again.
+const SPREAD: Duration = Duration::from_secs(6);
 
 /// Tokens through all hops.
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl Row for TokenDelay {
     async fn measure(&mut self, _: &Stage, _: Side) -> Result<Values, Failure> {
         let ours = self.ours.as_ref();
         let (to, request) = ours.ok_or_else(|| Failure::wrong("nothing was prepared"))?;
-        let mut delays = delays(*to, request.clone(), STREAMS, TOKENS).await?;
+        let mut delays = delays(*to, request.clone(), STREAMS, TOKENS, SPREAD).await?;
         let mut values = Values::new();
         for (key, share) in [("p50", 0.5), ("p99", 0.99)] {
             values.extend(quantile(&mut delays, share).map(|found| (key, found)));

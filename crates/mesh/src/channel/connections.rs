@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use super::link::Link;
 use super::member::Unreached;
 
-/// Most calls on one connection. A server takes so many at once, ours 200; what is beyond waits unseen
-/// behind the others, and those may be streams that last for hours.
+/// Most calls on one connection. A server takes no more than it says at once, ours 200: a call beyond waits
+/// unseen behind the others, and those may be streams that last for hours.
 pub(super) const CALLS: u32 = 100;
 /// Most connections to one instance. When all are full, the emptiest takes more.
 const CONNECTIONS: usize = 20;
