@@ -140,7 +140,7 @@ async fn tsk_13_more_followers_than_one_connection_carries_hold_up_nobody() {
     let followers = join_all(follow).await;
     assert_eq!(client.get(&path).await.status, 200);
     assert_eq!(cancel(&client, &id).await.status, 200);
-    for events in followers {
+    for mut events in followers {
         let rest = events.rest().await;
         assert_eq!((rest.kinds().last(), rest.cut), (Some(&"cancelled"), false));
     }
