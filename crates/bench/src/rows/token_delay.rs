@@ -19,7 +19,7 @@ const STREAMS: usize = 1_000;
 /// Tokens of a stream, and milliseconds between two: a thousand people read a thousand tokens a second.
 const TOKENS: usize = 12;
 const PAUSE: u64 = 1_000;
-/// Time within which they come; all are there for as long again.
+/// Time within which they come; then all are there for five seconds.
 const SPREAD: Duration = Duration::from_secs(6);
 
 /// Tokens through all hops.
