@@ -157,11 +157,11 @@ async fn read_tokens(mut connection: Connection, request: Wire) -> io::Result<Ve
         let ended = connection.take(&head).await?;
         let now = since_1970();
         let body = connection.body();
-        let whole = body.iter().rposition(|byte| *byte == b'\n');
-        let lines = body.drain(..whole.map_or(0, |end| end + 1));
-        let lines = lines.collect::<Vec<_>>();
+        let lines = whole_lines(body);
         let left = lines.split(|byte| *byte == b'\n').filter_map(left_at);
         delays.extend(left.map(|left| now - left));
+        let taken = lines.len();
+        body.drain(..taken);
         if ended {
             return Ok(delays);
         }
@@ -187,20 +187,24 @@ pub fn since_1970() -> f64 {
 
 /// Takes all whole lines, counts events among them, and says whether the last one was there.
 fn count_events(body: &mut Vec<u8>) -> (usize, bool) {
-    let Some(end) = body.iter().rposition(|byte| *byte == b'\n') else {
-        return (0, false);
-    };
-    let lines = body[..end].split(|byte| *byte == b'\n');
+    let lines = whole_lines(body);
     let (mut events, mut done) = (0, false);
-    for line in lines {
+    for line in lines.split(|byte| *byte == b'\n') {
         if line.starts_with(DONE) {
             done = true;
         } else if line.starts_with(b"data:") {
             events += 1;
         }
     }
-    body.drain(..=end);
+    let taken = lines.len();
+    body.drain(..taken);
     (events, done)
+}
+
+/// Returns all lines that have come to their end.
+fn whole_lines(body: &[u8]) -> &[u8] {
+    let end = body.iter().rposition(|byte| *byte == b'\n');
+    &body[..end.map_or(0, |end| end + 1)]
 }
 
 #[cfg(test)]
