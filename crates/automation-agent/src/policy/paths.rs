@@ -73,6 +73,35 @@ pub(super) fn writable(path: &str) -> bool {
     within(path) || SINKS.contains(&path)
 }
 
+/// Tells whether a pattern can match `..`, which some shells count among the names.
+pub(super) fn climbs(pattern: &str) -> bool {
+    pattern
+        .split('/')
+        .filter_map(|component| component.strip_prefix('.'))
+        .any(may_be_dot)
+}
+
+/// Tells whether the rest of a pattern can match the second dot of `..`.
+fn may_be_dot(rest: &str) -> bool {
+    let wild = |text: &str| text.bytes().all(|b| b"*?.".contains(&b));
+    match rest.split_once('[') {
+        None => rest.contains(['*', '?']) && wild(rest),
+        Some((before, set)) => {
+            let (set, _) = set.split_once(']').unwrap_or((set, ""));
+            // `[!.]` and `[a-z]` leave the dot out; `[--9]` is a range that holds it.
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+            let without_dot = set.starts_with("!.")
+                || (set.bytes().all(plain) && !set.starts_with('-') && !set.contains("--"));
+            wild(before) && !without_dot
+        }
+    }
+}
+
+/// Tells whether a name would be taken for an option where a pattern stands for it.
+pub(super) fn is_option(path: &str) -> bool {
+    path != "-" && path.split('/').any(|component| component.starts_with('-'))
+}
+
 /// Tells whether the text names something that holds secrets.
 pub(super) fn is_credential(text: &str) -> bool {
     let text = text.to_lowercase();
@@ -100,6 +129,26 @@ mod tests {
         for path in ["/", "/a", "~", "~root/x", "..", "a/../../b", "../a"] {
             assert!(!within(path), "{path}");
         }
+    }
+
+    #[test]
+    fn patterns_that_match_the_parent_climb() {
+        for pattern in [
+            ".*", ".?/x", "a/.*/b", "..*", ".[.]", ".[!a]*", ".[^.]", ".[--9]", ".[+-z]",
+        ] {
+            assert!(climbs(pattern), "{pattern}");
+        }
+        for plain in [
+            "*", "a.*", ".*.swp", ".git*", ".[!.]*", ".[a-z]*", ".hidden", "a..b",
+        ] {
+            assert!(!climbs(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn names_like_options_are_known() {
+        assert!(is_option("-rf") && is_option("a/--x") && is_option("./-x"));
+        assert!(!is_option("-") && !is_option("a-b/c-d"));
     }
 
     #[test]

@@ -1,77 +1,46 @@
 //! Judges Python scripts by their tokens: modules, names, attributes, and the texts they hold.
 
-use self::lexer::{Token, lex};
+pub(super) use self::modules::is_module_file;
+use self::{
+    lexer::{Token, lex},
+    modules::denied_module,
+};
 use super::{Findings, paths, rule::Rule};
 
+mod forms;
 mod lexer;
+mod modules;
 
-/// Modules that a step may import.
-const MODULES: [&str; 27] = [
-    "__future__",
-    "array",
-    "bisect",
-    "calendar",
-    "collections",
-    "contextlib",
-    "copy",
-    "csv",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "enum",
-    "fractions",
-    "functools",
-    "glob",
-    "heapq",
-    "itertools",
-    "json",
-    "math",
-    "operator",
-    "os",
-    "pathlib",
-    "random",
-    "re",
-    "statistics",
-    "string",
-    "typing",
-];
-/// Further modules without a way out, kept apart for the reader: text and hashes.
-const TEXT_MODULES: [&str; 8] = [
-    "difflib",
-    "hashlib",
-    "html",
-    "pprint",
-    "sys",
-    "textwrap",
-    "time",
-    "unicodedata",
-];
-/// Modules that are refused for a reason of their own.
-#[rustfmt::skip]
-const DENIED_MODULES: [(Rule, &[&str]); 5] = [
-    (Rule::SpawnsProcess, &["subprocess", "pty", "multiprocessing", "concurrent", "asyncio", "signal", "posix", "_posixsubprocess"]),
-    (Rule::UsesNetwork, &["socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx", "aiohttp", "ftplib", "smtplib",
-        "imaplib", "poplib", "telnetlib", "socketserver", "xmlrpc", "paramiko", "webbrowser"]),
-    (Rule::HiddenCode, &["importlib", "imp", "runpy", "pickle", "marshal", "shelve", "code", "codeop", "builtins", "ctypes",
-        "cffi", "types", "inspect", "base64", "binascii", "codecs", "zlib", "zipimport", "pkgutil", "gc", "site"]),
-    (Rule::DestroysData, &["shutil"]),
-    (Rule::ReadsCredentials, &["getpass", "keyring", "netrc", "pwd", "grp", "spwd", "dotenv"]),
-];
 /// Names that are refused wherever they stand, attributes included.
 #[rustfmt::skip]
-const DENIED_NAMES: [(Rule, &[&str]); 6] = [
+const DENIED_NAMES: [(Rule, &[&str]); 9] = [
     (Rule::HiddenCode, &["eval", "exec", "compile", "__import__", "getattr", "setattr", "delattr", "globals", "locals",
         "vars", "breakpoint", "attrgetter", "methodcaller", "modules", "meta_path", "path_hooks", "_getframe", "chr",
         "fromhex", "bytearray", "__builtins__", "settrace", "setprofile"]),
-    (Rule::SpawnsProcess, &["system", "popen", "fork", "forkpty", "spawnl", "spawnle", "spawnlp", "spawnv", "spawnve",
-        "spawnvp", "posix_spawn", "posix_spawnp", "execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe", "startfile"]),
+    // These read names or code out of texts.
+    (Rule::HiddenCode, &["Formatter", "get_field", "get_type_hints", "ForwardRef", "evaluate_forward_ref", "singledispatch",
+        "singledispatchmethod", "update_wrapper", "wraps", "global_enum", "make_dataclass", "dispatch_table", "metaclass",
+        "help", "breakpointhook", "execfile", "_convert_", "_old_convert_", "_create_fn", "_FuncBuilder", "_process_class",
+        "_eval_type", "_evaluate", "_stream", "_old_targets", "_attr_name", "_cls_type", "_simple_enum",
+        "_test_simple_enum"]),
+    // These load files, or hand out the code and the variables of other functions.
+    (Rule::HiddenCode, &["path_importer_cache", "find_spec", "find_module", "find_loader", "load_module", "exec_module",
+        "create_module", "import_module", "module_from_spec", "spec_from_file_location", "run_path", "run_module",
+        "get_code", "source_to_code", "remote_exec", "f_globals", "f_locals", "f_builtins", "f_back", "f_code",
+        "tb_frame", "gi_frame", "gi_code", "cr_frame", "cr_code", "ag_frame", "ag_code", "func_globals", "func_code",
+        "_getframemodulename", "_current_frames", "_current_exceptions"]),
+    (Rule::SpawnsProcess, &["system", "popen", "fork", "forkpty", "spawnl", "spawnle", "spawnlp", "spawnlpe", "spawnv",
+        "spawnve", "spawnvp", "spawnvpe", "posix_spawn", "posix_spawnp", "execl", "execle", "execlp", "execlpe", "execv",
+        "execve", "execvp", "execvpe", "startfile"]),
     (Rule::StopsProcesses, &["kill", "killpg", "abort"]),
     (Rule::ReadsCredentials, &["environ", "environb", "getenv", "getenvb", "expandvars"]),
+    (Rule::AltersEnvironment, &["putenv", "unsetenv"]),
     (Rule::DestroysData, &["unlink", "rmdir", "removedirs", "rmtree", "truncate"]),
-    (Rule::RaisesPrivilege, &["chmod", "lchmod", "chown", "lchown", "setuid", "setgid", "seteuid", "setegid"]),
+    (Rule::RaisesPrivilege, &["chmod", "lchmod", "fchmod", "chown", "lchown", "fchown", "setuid", "setgid", "seteuid",
+        "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "initgroups"]),
 ];
 /// Ways out of the work folder without a text that shows it.
-const OUTWARD: [&str; 13] = [
+const OUTWARD: [&str; 14] = [
     "home",
     "expanduser",
     "parents",
@@ -83,6 +52,7 @@ const OUTWARD: [&str; 13] = [
     "symlink_to",
     "link",
     "hardlink_to",
+    "link_to",
     "mkfifo",
     "mknod",
 ];
@@ -105,6 +75,26 @@ const DUNDERS: [&str; 15] = [
     "__exit__",
 ];
 
+/// Methods of texts that take a slash as a separator.
+const CUTTERS: [&str; 16] = [
+    "count",
+    "endswith",
+    "find",
+    "index",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "rfind",
+    "rindex",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "startswith",
+    "strip",
+];
+
 /// Judges a Python script.
 pub(super) fn judge(script: &str, findings: &mut Findings) {
     match lex(script) {
@@ -114,22 +104,39 @@ pub(super) fn judge(script: &str, findings: &mut Findings) {
 }
 
 fn judge_tokens(tokens: &[Token], findings: &mut Findings) {
-    imports(tokens, findings);
-    let mut before = None;
+    let mut imported = 0;
     for (at, token) in tokens.iter().enumerate() {
         match token {
-            Token::Name(name) => judge_name(name, findings),
+            Token::Name(name) => {
+                if starts_statement(tokens, at) && (name == "import" || name == "from") {
+                    imported = imported.max(import(tokens, at, findings));
+                }
+                judge_name(name, findings);
+                if at >= imported {
+                    forms::judge(tokens, at, name, findings);
+                }
+            }
             Token::Text { value, code } => {
-                let next = tokens.get(at + 1);
-                judge_text(value, is_separator(before, next), findings);
+                judge_text(value, is_separator(tokens, at), findings);
                 for part in code {
                     judge(part, findings);
                 }
             }
             Token::Sign(_) | Token::End => {}
         }
-        before = Some(token);
     }
+}
+
+/// Returns the token that stands so many places before another one.
+fn before(tokens: &[Token], at: usize, places: usize) -> Option<&Token> {
+    at.checked_sub(places).and_then(|at| tokens.get(at))
+}
+
+fn starts_statement(tokens: &[Token], at: usize) -> bool {
+    matches!(
+        before(tokens, at, 1),
+        None | Some(Token::End | Token::Sign(':' | ';'))
+    )
 }
 
 fn judge_name(name: &str, findings: &mut Findings) {
@@ -164,57 +171,70 @@ fn judge_text(value: &str, separator: bool, findings: &mut Findings) {
     if value.contains("http://") || value.contains("https://") {
         findings.add(Rule::UsesNetwork, value);
     }
-}
-
-/// `"/".join(…)`, `split("/")`: a slash that is no path.
-fn is_separator(before: Option<&Token>, next: Option<&Token>) -> bool {
-    let sign = |token: Option<&Token>, sign: char| token == Some(&Token::Sign(sign));
-    sign(next, '.') || (sign(before, '(') && sign(next, ')'))
-}
-
-/// Judges the statements `import a.b as c, d` and `from a import b`.
-fn imports(tokens: &[Token], findings: &mut Findings) {
-    let mut rest = tokens;
-    let mut start = true;
-    while let Some((token, others)) = rest.split_first() {
-        let word = token.name().unwrap_or_default();
-        if start && (word == "import" || word == "from") {
-            let statement: Vec<&Token> = others
-                .iter()
-                .take_while(|token| **token != Token::End)
-                .collect();
-            import(word == "from", &statement, findings);
-        }
-        start = matches!(token, Token::End | Token::Sign(':' | ';'));
-        rest = others;
+    if is_module_file(value.rsplit('/').next().unwrap_or(value)) {
+        findings.add(Rule::HiddenCode, value);
     }
 }
 
-fn import(from: bool, statement: &[&Token], findings: &mut Findings) {
+/// `"/".join(…)`, `x.split("/")`: a slash that is no path.
+fn is_separator(tokens: &[Token], at: usize) -> bool {
+    let next = tokens.get(at + 1);
+    let called = before(tokens, at, 2).and_then(Token::name);
+    let cuts = called.is_some_and(|name| CUTTERS.contains(&name))
+        && before(tokens, at, 1) == Some(&Token::Sign('('))
+        && before(tokens, at, 3) == Some(&Token::Sign('.'));
+    next == Some(&Token::Sign('.')) || (cuts && matches!(next, Some(Token::Sign(')' | ','))))
+}
+
+/// Judges the statement `import a.b as c, d` or `from a import b`; returns where it ends.
+fn import(tokens: &[Token], at: usize, findings: &mut Findings) -> usize {
+    let from = tokens.get(at).and_then(Token::name) == Some("from");
+    let statement = statement(tokens.get(at + 1..).unwrap_or_default());
     let mut at_module = true;
+    let mut last = "";
     for token in statement {
         match token {
-            Token::Name(name) if name == "as" => at_module = false,
+            Token::Name(name) if name == "as" => {
+                at_module = false;
+                // Its uses would go by another name.
+                if last == "dataclass" {
+                    findings.add(Rule::HiddenCode, "dataclass as");
+                }
+            }
             // `from a import b`: b is judged as any name is.
             Token::Name(name) if from && name == "import" => at_module = false,
             Token::Name(name) if at_module => {
-                module(name, findings);
+                if let Some(rule) = denied_module(name) {
+                    findings.add(rule, name);
+                }
                 at_module = false;
+            }
+            Token::Name(name) if last != "as" && forms::is_door(name) => {
+                findings.add(Rule::HiddenCode, name);
             }
             Token::Sign(',') if !from => at_module = true,
             Token::Sign('*') => findings.add(Rule::HiddenCode, "import *"),
             _ => {}
         }
+        last = token.name().unwrap_or_default();
     }
+    // `yield from` can stand at the beginning of a line.
+    let imports = !from || statement.iter().any(|token| token.name() == Some("import"));
+    if imports { at + 1 + statement.len() } else { 0 }
 }
 
-fn module(name: &str, findings: &mut Findings) {
-    if MODULES.contains(&name) || TEXT_MODULES.contains(&name) {
-        return;
-    }
-    let denied = DENIED_MODULES
-        .iter()
-        .find(|(_, modules)| modules.contains(&name));
-    let rule = denied.map_or(Rule::ModuleNotAllowed, |(rule, _)| *rule);
-    findings.add(rule, name);
+/// Returns the tokens up to the end of a statement; between brackets a line may end.
+fn statement(tokens: &[Token]) -> &[Token] {
+    let mut depth = 0_i32;
+    let end = tokens.iter().position(|token| {
+        match token {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') => depth -= 1,
+            _ => {}
+        }
+        depth <= 0 && matches!(token, Token::End | Token::Sign(';'))
+    });
+    tokens
+        .get(..end.unwrap_or(tokens.len()))
+        .unwrap_or_default()
 }

@@ -5,19 +5,21 @@ use self::{
     parse::{Command, Script, parse},
     scope::Scope,
 };
-use super::{Findings, Policy, paths, rule::Rule};
+use super::{Findings, Policy, paths, python, rule::Rule};
 
 mod arguments;
 mod commands;
+mod interpreters;
 mod lexer;
 mod parse;
 mod programs;
 mod scope;
+mod special;
 
 /// How deep scripts may be put into scripts.
 const DEPTH: u32 = 6;
-/// Variables by which other programs find code, exact or by prefix.
-const STEERING: [&str; 25] = [
+/// Variables by which other programs find code, files or the way, exact or by prefix.
+const STEERING: [&str; 42] = [
     "PATH",
     "IFS",
     "ENV",
@@ -25,6 +27,14 @@ const STEERING: [&str; 25] = [
     "SHELL",
     "PS4",
     "PROMPT_COMMAND",
+    "HOME",
+    "PWD",
+    "OLDPWD",
+    "CDPATH",
+    "FPATH",
+    "DIRSTACK",
+    "TMPDIR",
+    "HISTFILE",
     "LD_",
     "DYLD_",
     "PYTHON",
@@ -40,9 +50,18 @@ const STEERING: [&str; 25] = [
     "GREP_",
     "GZIP",
     "JAVA",
-    "CDPATH",
     "GLIBC_",
     "MALLOC_",
+    "GCONV_PATH",
+    "GETCONF_DIR",
+    "LOCPATH",
+    "NLSPATH",
+    "MAGIC",
+    "CURL_",
+    "SSLKEYLOGFILE",
+    "WGETRC",
+    "SYSTEM_WGETRC",
+    "TAPE",
 ];
 
 /// Judges a shell script.
@@ -94,6 +113,7 @@ impl Judge<'_> {
             self.binds(name);
             for value in values {
                 self.word(value);
+                self.replaces_module(value);
             }
         }
         for command in &script.commands {
@@ -119,6 +139,7 @@ impl Judge<'_> {
     fn assigns(&mut self, name: &str, value: &Word) {
         self.binds(name);
         self.word(value);
+        self.replaces_module(value);
         self.no_quoted_code(value);
     }
 
@@ -143,6 +164,10 @@ impl Judge<'_> {
                 }
                 Expansion::Command(script) => self.nested(script),
                 Expansion::Arithmetic(names) => {
+                    // A formula can assign.
+                    for name in names {
+                        self.binds(name);
+                    }
                     let unknown = names.iter().find(|name| !self.scope.may_be_evaluated(name));
                     if let Some(name) = unknown {
                         self.findings.add(Rule::HiddenCode, name);
@@ -188,16 +213,41 @@ impl Judge<'_> {
 
     fn writes(&mut self, word: &Word) {
         self.path(word, paths::writable, Rule::WritesOutside);
+        self.replaces_module(word);
+        // `tar c *` would take the name of such a file for an option.
+        if paths::is_option(&word.text) {
+            self.findings.add(Rule::UnseenArguments, &word.text);
+        }
+    }
+
+    /// Refuses names of files that Python would load in place of a module.
+    fn replaces_module(&mut self, word: &Word) {
+        let name = word.text.rsplit('/').next().unwrap_or_default();
+        let loaded = match (name.split_once(HOLE), name.rsplit_once(HOLE)) {
+            (Some((head, _)), Some((_, tail))) => {
+                // What fills the holes can complete the module before a dot, or what is after it.
+                let fillings = ["", "p", "py", "y", "s", "so", "o"];
+                let completed = fillings.map(|filling| format!("{head}{filling}{tail}"));
+                let ends = python::is_module_file(&format!("_{tail}"));
+                let begins = completed.iter().any(|name| python::is_module_file(name));
+                ends || begins
+            }
+            _ => python::is_module_file(name),
+        };
+        if loaded {
+            self.findings.add(Rule::HiddenCode, &word.text);
+        }
     }
 
     fn path(&mut self, word: &Word, allowed: fn(&str) -> bool, rule: Rule) {
         let known = self.scope.texts(word);
         let likely = [word.text.replace(HOLE, "x")];
+        let inside = |text: &String| allowed(text) && !(word.is_pattern() && paths::climbs(text));
         if !known
             .as_ref()
             .map_or(&likely[..], |texts| &texts[..])
             .iter()
-            .all(|text| allowed(text))
+            .all(inside)
         {
             self.findings.add(rule, &word.text);
         } else if known.is_none() {

@@ -98,6 +98,7 @@ impl Lexer {
         let length = if triple { 3 } else { 1 };
         self.at += length;
         let raw = prefix.contains('r');
+        let formatted = prefix.contains(['f', 't']);
         let mut value = String::new();
         loop {
             let c = self.peek().ok_or("a text is not closed")?;
@@ -113,11 +114,18 @@ impl Lexer {
                     value.push(c);
                     value.extend(self.next());
                 }
-                '\\' => self.escape(&mut value)?,
+                '\\' => {
+                    let length = value.len();
+                    self.escape(&mut value)?;
+                    // Such a brace is text: with one beside it, it is no pair.
+                    if formatted && value.len() > length && value.ends_with(['{', '}']) {
+                        return Err("a brace is escaped");
+                    }
+                }
                 _ => value.push(c),
             }
         }
-        let code = if prefix.contains(['f', 't']) {
+        let code = if formatted {
             braces(&value)?
         } else {
             Vec::new()
@@ -259,6 +267,7 @@ mod tests {
             "'\\x2'",
             "# -*- coding: utf-7 -*-",
             "f'{a'",
+            "f'\\x7b{a}\\x7d'",
             "\r",
         ] {
             assert!(lex(script).is_err(), "{script:?}");

@@ -2,12 +2,12 @@
 
 use super::{
     Judge,
-    commands::{Class, class, denied_option},
+    commands::{Class, FILES, class, denied_option, has_options},
     lexer::{HOLE, Word},
     parse::assignment,
-    programs::{is_plain_awk, is_plain_jq, is_plain_sed},
+    programs::is_plain_jq,
 };
-use crate::policy::{paths, python, rule::Rule};
+use crate::policy::{paths, rule::Rule};
 
 /// Folders whose programs are known by their bare name.
 const SYSTEM_FOLDERS: [&str; 6] = [
@@ -20,6 +20,18 @@ const SYSTEM_FOLDERS: [&str; 6] = [
 ];
 /// Refused commands whose arguments are another command, which is judged as well.
 const CARRIERS: [&str; 5] = ["sudo", "doas", "nohup", "setsid", "xargs"];
+/// Options by which a slash separates, and is no path.
+const SEPARATORS: [&str; 9] = [
+    "-d/",
+    "-s/",
+    "-t/",
+    "--delimiter=/",
+    "--delimiters=/",
+    "--field-separator=/",
+    "--output-delimiter=/",
+    "--output-separator=/",
+    "--separator=/",
+];
 /// Options of curl and wget that only shape the request and the output.
 const FETCH_OPTIONS: [&str; 16] = [
     "-s",
@@ -52,6 +64,7 @@ impl Judge<'_> {
         };
         let class = class(&name);
         self.options(&name, class, arguments);
+        self.files(&name, class, arguments);
         match class {
             Class::Denied(rule) => {
                 self.findings.add(rule, &whole(words));
@@ -62,13 +75,18 @@ impl Judge<'_> {
             Class::Text | Class::Condition if name == "set" && arguments.is_empty() => {
                 self.findings.add(Rule::ReadsCredentials, &name);
             }
+            Class::Text if name == "printf" => self.printf(arguments),
+            Class::Text | Class::Lists if has_options(&name) => self.no_hidden_option(arguments),
             Class::Text | Class::Condition | Class::Lists => {}
-            Class::Reads if name == "cd" && arguments.is_empty() => {
-                self.findings.add(Rule::ReadsOutside, &name);
-            }
-            Class::Reads => self.operands(arguments, 0, Self::reads),
+            Class::Reads => self.reading(&name, arguments),
             Class::Filters => self.filters(&name, arguments),
-            Class::Writes | Class::Tar => self.operands(arguments, 0, Self::writes),
+            Class::Writes => {
+                if matches!(name.as_str(), "install" | "mkdir") {
+                    self.modes(words);
+                }
+                self.operands(arguments, 0, Self::writes);
+            }
+            Class::Tar => self.tar(arguments),
             Class::Deletes => self.deletes(words),
             Class::Binds => self.variables(&name, arguments),
             Class::Wraps => self.wraps(&name, arguments),
@@ -104,12 +122,25 @@ impl Judge<'_> {
         }
     }
 
+    /// Judges a command inside another one; they go as deep as scripts.
+    pub(super) fn carries(&mut self, command: &[Word]) {
+        if self.depth <= 1 {
+            let why = "commands are put into commands too deep";
+            self.findings.add(Rule::UnreadableScript, why);
+            return;
+        }
+        self.depth -= 1;
+        self.run(command);
+        self.depth += 1;
+    }
+
     /// Judges what holds for the arguments of any command.
     fn options(&mut self, name: &str, class: Class, arguments: &[Word]) {
         let program = matches!(
             class,
             Class::Filters | Class::Sed | Class::Awk | Class::Shell | Class::Python
         );
+        let own = own_arguments(class, arguments).len();
         for (at, argument) in arguments.iter().enumerate() {
             let text = argument.text.as_str();
             // `tar xIf` is `tar -xIf`.
@@ -119,10 +150,11 @@ impl Judge<'_> {
             } else {
                 text.to_owned()
             };
-            if let Some(rule) = denied_option(name, &spelled) {
+            if let Some(rule) = denied_option(name, &spelled).filter(|_| at < own) {
                 self.findings.add(rule, text);
             }
-            if class != Class::Text && spelled.starts_with('-') && text.contains(HOLE) {
+            let unseen = argument.braces || (class != Class::Text && text.contains(HOLE));
+            if unseen && spelled.starts_with('-') {
                 self.findings.add(Rule::UnseenArguments, text);
             }
             if !program {
@@ -131,8 +163,90 @@ impl Judge<'_> {
         }
     }
 
+    /// Judges the files that options name.
+    fn files(&mut self, name: &str, class: Class, arguments: &[Word]) {
+        let arguments = own_arguments(class, arguments);
+        for (_, access, short, long) in FILES.iter().filter(|(command, ..)| *command == name) {
+            // tree takes the next argument, whatever letters are in between.
+            let pairs = arguments.windows(2).filter(|pair| has_letter(pair, *short));
+            let next = pairs.filter_map(|pair| pair.get(1)).cloned();
+            for file in values(arguments, *short, long).into_iter().chain(next) {
+                if *access == Class::Writes {
+                    self.writes(&file);
+                } else {
+                    self.reads(&file);
+                }
+            }
+        }
+    }
+
+    /// Refuses options that are only known when the script runs.
+    fn no_hidden_option(&mut self, arguments: &[Word]) {
+        let options = arguments.iter().take_while(|word| word.text != "--");
+        for word in options.filter(|word| self.scope.may_be_option(word)) {
+            self.findings.add(Rule::UnseenArguments, &word.text);
+        }
+    }
+
+    /// Refuses `%n`: bash writes the length so far into the variable that is named for it.
+    fn printf(&mut self, arguments: &[Word]) {
+        let mut arguments = arguments.iter().skip_while(|word| word.text == "--");
+        let Some(format) = arguments.next() else {
+            return;
+        };
+        let unseen = !format.expansions.is_empty() || format.braces;
+        if counts(&format.text) || (unseen && arguments.next().is_some()) {
+            self.findings.add(Rule::AltersEnvironment, &format.text);
+        }
+    }
+
+    fn reading(&mut self, name: &str, arguments: &[Word]) {
+        if matches!(name, "cd" | "pushd") {
+            self.moves(name, arguments);
+        }
+        let separates = |word: &&Word| SEPARATORS.contains(&word.text.as_str());
+        let judged: Vec<Word> = arguments
+            .iter()
+            .filter(|word| !separates(word))
+            .cloned()
+            .collect();
+        self.operands(&judged, 0, Self::reads);
+        if name == "uniq" {
+            // The second one is where the output goes.
+            self.operands(&judged, 1, Self::writes);
+        }
+    }
+
+    /// A change of folder names one place; else shells go home, or where they were before.
+    fn moves(&mut self, name: &str, arguments: &[Word]) {
+        let option = |word: &&Word| word.text.starts_with('-') && word.text != "-";
+        let mut places = arguments.iter().filter(|word| !option(word));
+        let named = places.next().is_some_and(|place| {
+            // Without quotes, a variable that is empty leaves nothing.
+            let vanishes = !place.quoted && place.text.chars().all(|c| c == HOLE);
+            place.text != "-" && !vanishes
+        });
+        if !named || places.next().is_some() {
+            self.findings.add(Rule::ReadsOutside, name);
+        }
+    }
+
+    fn tar(&mut self, arguments: &[Word]) {
+        self.operands(arguments, 0, Self::writes);
+        // What stands before a colon is the name of a host.
+        let remote = |word: &&Word| word.text.contains(':') || self.scope.may_hold_time(word);
+        if let Some(word) = arguments.iter().find(remote) {
+            self.findings.add(Rule::UsesNetwork, &word.text);
+        }
+    }
+
     /// Judges operands as paths, from the one numbered `from` on, and the values inside options.
-    fn operands(&mut self, arguments: &[Word], from: usize, judge: fn(&mut Self, &Word)) {
+    pub(super) fn operands(
+        &mut self,
+        arguments: &[Word],
+        from: usize,
+        judge: fn(&mut Self, &Word),
+    ) {
         let mut seen = 0;
         let mut only_operands = false;
         for argument in arguments {
@@ -159,28 +273,21 @@ impl Judge<'_> {
             (None, None) if text.contains("..") => text.trim_start_matches('-'),
             (None, None) => return,
         };
-        // A lone slash is a separator: `cut -d/`.
-        if value != "/" {
-            let value = value.to_owned();
-            judge(
-                self,
-                &Word {
-                    text: value,
-                    ..option.clone()
-                },
-            );
-        }
+        let value = Word {
+            text: value.to_owned(),
+            ..option.clone()
+        };
+        judge(self, &value);
     }
 
     fn filters(&mut self, name: &str, arguments: &[Word]) {
         if name == "jq" && !arguments.iter().all(|word| is_plain_jq(&word.text)) {
-            self.findings
-                .add(Rule::ReadsCredentials, "jq reads the environment");
+            self.findings.add(Rule::ReadsCredentials, "jq reaches out");
         }
         // With the pattern inside an option, the first operand is a file already.
         let pattern_in_option = arguments.iter().any(|word| {
             let text = word.text.as_str();
-            text.starts_with("--regexp")
+            text.starts_with("--reg")
                 || (text.starts_with('-')
                     && !text.starts_with("--")
                     && text.contains('e')
@@ -211,7 +318,11 @@ impl Judge<'_> {
             let named = target.text.contains(|c| !".*?/{}".contains(c) && c != HOLE);
             let safe = self.scope.texts(target).is_some_and(|texts| {
                 let literal = named && target.expansions.is_empty();
-                texts.iter().all(|text| paths::within(text)) && (literal || !recursive)
+                let climbs = |text: &str| target.is_pattern() && paths::climbs(text);
+                texts
+                    .iter()
+                    .all(|text| paths::within(text) && !climbs(text))
+                    && (literal || !recursive)
             });
             if !safe {
                 self.findings.add(Rule::DestroysData, &whole(words));
@@ -244,44 +355,14 @@ impl Judge<'_> {
         if name == "command" && arguments.first().is_some_and(asks) {
             return;
         }
-        let mut rest = arguments;
-        while let Some((word, others)) = rest.split_first() {
-            if let Some((name, value)) = assignment(word) {
-                self.assigns(&name, &value);
-            } else if !word.text.starts_with('-') && !is_duration(&word.text) {
-                break;
-            }
-            rest = others;
+        let own = own_arguments(Class::Wraps, arguments);
+        for (name, value) in own.iter().filter_map(assignment) {
+            self.assigns(&name, &value);
         }
-        match rest {
+        match arguments.get(own.len()..).unwrap_or_default() {
             [] if name == "env" => self.findings.add(Rule::ReadsCredentials, name),
             [] => {}
-            command => self.run(command),
-        }
-    }
-
-    fn interprets(&mut self, class: Class, words: &[Word]) {
-        let arguments = words.get(1..).unwrap_or_default();
-        let asks = |word: &Word| matches!(word.text.as_str(), "--version" | "-V");
-        if !arguments.is_empty() && arguments.iter().all(asks) {
-            return;
-        }
-        let code = match class {
-            Class::Shell => code_argument(arguments, false),
-            Class::Python => code_argument(arguments, true),
-            _ => None,
-        };
-        let operand = arguments.iter().any(|word| !word.text.starts_with('-'));
-        match code {
-            Some(code) if !code.expansions.is_empty() || code.braces => {
-                self.findings.add(Rule::HiddenCode, &whole(words));
-            }
-            Some(code) if class == Class::Python => python::judge(&code.text, self.findings),
-            Some(code) => self.nested(&code.text),
-            None if operand || class == Class::Interpreter && !arguments.is_empty() => {
-                self.findings.add(Rule::HiddenCode, &whole(words));
-            }
-            None => self.findings.add(Rule::PipesIntoInterpreter, &whole(words)),
+            command => self.carries(command),
         }
     }
 
@@ -296,137 +377,14 @@ impl Judge<'_> {
             let option = text.starts_with('-');
             if self.scope.texts(word).is_none() || (option && !FETCH_OPTIONS.contains(&text)) {
                 self.findings.add(Rule::UnseenArguments, text);
-            } else if !url && !option {
+            } else if url {
+                // Its last part can be the name of the file.
+                self.replaces_module(word);
+            } else if text.contains(':') {
+                // `file:/etc/passwd`, and what else has no slashes after its name.
+                self.findings.add(Rule::ReadsOutside, text);
+            } else if !option {
                 self.writes(word);
-            }
-        }
-    }
-
-    fn find(&mut self, arguments: &[Word]) {
-        let is_root = |word: &&Word| !word.text.starts_with(['-', '(', '!']);
-        let roots: Vec<&Word> = arguments.iter().take_while(is_root).collect();
-        let has = |names: &[&str]| {
-            arguments
-                .iter()
-                .any(|word| names.contains(&word.text.as_str()))
-        };
-        let acts = has(&["-exec", "-execdir", "-ok", "-okdir", "-delete"]);
-        if acts {
-            for root in roots {
-                self.reads(root);
-            }
-        }
-        if has(&["-delete"]) && !has(&["-name", "-iname", "-path", "-regex"]) {
-            self.findings.add(Rule::DestroysData, "find -delete");
-        }
-        if let Some(unknown) = arguments
-            .iter()
-            .find(|word| self.scope.texts(word).is_none())
-        {
-            self.findings.add(Rule::UnseenArguments, &unknown.text);
-        }
-        let mut rest = arguments;
-        while let Some((word, others)) = rest.split_first() {
-            rest = others;
-            match word.text.as_str() {
-                "-exec" | "-execdir" | "-ok" | "-okdir" => {
-                    let end = others
-                        .iter()
-                        .position(|word| matches!(word.text.as_str(), ";" | "+"));
-                    let command = others
-                        .get(..end.unwrap_or(others.len()))
-                        .unwrap_or_default();
-                    self.run(command);
-                }
-                "-fprint" | "-fprint0" | "-fprintf" | "-fls" => {
-                    if let Some(file) = others.first() {
-                        self.writes(file);
-                    }
-                }
-                "-files0-from" => self.findings.add(Rule::UnseenArguments, &word.text),
-                _ => {}
-            }
-        }
-    }
-
-    fn sed(&mut self, arguments: &[Word]) {
-        const PLAIN: [&str; 9] = ["-n", "-E", "-r", "-i", "-s", "-z", "-u", "-nE", "-i.bak"];
-        let mut after_e = false;
-        let mut operand_is_program = !arguments.iter().any(|word| word.text == "-e");
-        for word in arguments {
-            let text = word.text.as_str();
-            if after_e || (operand_is_program && !text.starts_with('-')) {
-                self.program(word, is_plain_sed(text));
-                operand_is_program &= after_e;
-                after_e = false;
-            } else if text == "-e" {
-                after_e = true;
-            } else if !text.starts_with('-') {
-                self.writes(word);
-            } else if !PLAIN.contains(&text) {
-                self.findings.add(Rule::HiddenCode, text);
-            }
-        }
-    }
-
-    fn awk(&mut self, arguments: &[Word]) {
-        let mut rest = arguments;
-        while let Some((word, others)) = rest.split_first() {
-            match word.text.as_str() {
-                "-F" | "-v" => rest = others.get(1..).unwrap_or_default(),
-                text if text.starts_with("-F") || text.starts_with("-v") => rest = others,
-                text if text.starts_with('-') => {
-                    self.findings.add(Rule::HiddenCode, text);
-                    rest = others;
-                }
-                text => {
-                    self.program(word, is_plain_awk(text));
-                    self.operands(others, 0, Self::reads);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn program(&mut self, word: &Word, plain: bool) {
-        if !plain || !word.expansions.is_empty() || word.braces {
-            self.findings.add(Rule::HiddenCode, &word.text);
-        }
-    }
-
-    fn chmod(&mut self, words: &[Word]) {
-        let arguments = words.get(1..).unwrap_or_default();
-        let mode = arguments.iter().find(|word| !word.text.starts_with('-'));
-        let raises = mode.is_none_or(|mode| {
-            let numeric = mode.text.bytes().all(|b| b.is_ascii_digit());
-            let special = mode.text.len() > 3 && !mode.text.starts_with('0');
-            mode.text.contains(['s', HOLE]) || (numeric && special)
-        });
-        if raises {
-            self.findings.add(Rule::RaisesPrivilege, &whole(words));
-        }
-        self.operands(arguments, 1, Self::writes);
-    }
-
-    fn dd(&mut self, arguments: &[Word]) {
-        for word in arguments {
-            if !word.expansions.is_empty() || word.braces {
-                self.findings.add(Rule::UnseenArguments, &word.text);
-            }
-            let Some((name, value)) = word.text.split_once('=') else {
-                continue;
-            };
-            let path = Word {
-                text: value.to_owned(),
-                ..word.clone()
-            };
-            match name {
-                "of" if value.starts_with("/dev/") => {
-                    self.findings.add(Rule::DestroysData, &word.text);
-                }
-                "of" => self.writes(&path),
-                "if" => self.reads(&path),
-                _ => {}
             }
         }
     }
@@ -443,26 +401,64 @@ fn name_of(word: &Word) -> Option<String> {
     bare.then(|| name.to_owned())
 }
 
-/// Returns the code given by `-c`: the next argument, or (for Python) the rest of this one.
-fn code_argument(arguments: &[Word], attached: bool) -> Option<Word> {
-    let is_c = |word: &Word| {
-        let text = word.text.as_str();
-        text.starts_with('-') && !text.starts_with("--") && text.contains('c')
+/// Returns the arguments that a command does not hand to another one.
+fn own_arguments(class: Class, arguments: &[Word]) -> &[Word] {
+    let own = |word: &Word| {
+        assignment(word).is_some() || word.text.starts_with('-') || is_duration(&word.text)
     };
-    // An operand before it would be a script's name.
-    let mut options = arguments
-        .iter()
-        .take_while(|word| word.text.starts_with('-'));
-    let at = options.position(is_c)?;
-    let option = arguments.get(at)?;
-    let (_, rest) = option.text.split_once('c')?;
-    if rest.is_empty() || !attached {
-        return arguments.get(at + 1).cloned();
+    let command = arguments.iter().position(|word| !own(word));
+    match command.filter(|_| class == Class::Wraps) {
+        Some(at) => arguments.get(..at).unwrap_or_default(),
+        None => arguments,
     }
-    Some(Word {
-        text: rest.to_owned(),
-        ..option.clone()
-    })
+}
+
+/// Returns the values of an option: `-o x`, `-ox`, `--output x`, `--output=x`.
+pub(super) fn values(arguments: &[Word], short: char, long: &str) -> Vec<Word> {
+    let mut values = Vec::new();
+    let options = arguments.iter().take_while(|word| word.text != "--");
+    for (at, word) in options.enumerate() {
+        let text = word.text.as_str();
+        let value = if text.starts_with("--") {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            long.starts_with(name).then_some(value)
+        } else if text.starts_with('-') {
+            text.split_once(short).map(|(_, value)| value)
+        } else {
+            None
+        };
+        match value {
+            Some("") => values.extend(arguments.get(at + 1).cloned()),
+            Some(value) => values.push(Word {
+                text: value.to_owned(),
+                ..word.clone()
+            }),
+            None => {}
+        }
+    }
+    values
+}
+
+/// Tells whether an option with this letter stands before something else.
+fn has_letter(pair: &[Word], letter: char) -> bool {
+    let mut dashed = pair.iter().map(|word| word.text.strip_prefix('-'));
+    let letters = dashed.next().flatten();
+    letters.is_some_and(|letters| !letters.starts_with('-') && letters.contains(letter))
+        && dashed.next().flatten().is_none()
+}
+
+/// Tells whether a format of printf holds `%n`.
+fn counts(format: &str) -> bool {
+    let mut rest = format;
+    while let Some((_, after)) = rest.split_once('%') {
+        let conversion =
+            after.trim_start_matches(|c: char| c.is_ascii_digit() || "#-+ '*.hjlLtz".contains(c));
+        if conversion.starts_with('n') {
+            return true;
+        }
+        rest = conversion.strip_prefix('%').unwrap_or(conversion);
+    }
+    false
 }
 
 fn is_duration(text: &str) -> bool {
@@ -470,7 +466,7 @@ fn is_duration(text: &str) -> bool {
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
-fn whole(words: &[Word]) -> String {
+pub(super) fn whole(words: &[Word]) -> String {
     let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
     texts.join(" ")
 }

@@ -67,10 +67,12 @@ const ROWS: [Row; 31] = [
     (Class::Deletes, &["rm", "rmdir", "unlink", "shred"]),
     (Class::Binds, &["export", "local", "declare", "typeset", "readonly", "read", "unset"]),
     (Class::Wraps, &["env", "nice", "ionice", "timeout", "command", "builtin", "exec", "stdbuf", "time"]),
-    (Class::Shell, &["sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "rbash"]),
-    (Class::Python, &["python", "python3", "python2"]),
-    (Class::Interpreter, &["perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "tclsh", "osascript", "pwsh",
-        "gdb", "vim", "vi", "ed", "ex", "emacs", "busybox", "expect", "m4", "ghc", "rscript", "sqlite3", "psql"]),
+    (Class::Shell, &["sh", "bash", "dash", "ksh", "ash", "rbash"]),
+    (Class::Python, &["python", "python3"]),
+    // zsh and fish read texts and variables in their own ways, Python 2 evaluates what it is told.
+    (Class::Interpreter, &["zsh", "fish", "python2", "perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua",
+        "tclsh", "osascript", "pwsh", "gdb", "vim", "vi", "ed", "ex", "emacs", "busybox", "expect", "m4", "ghc",
+        "rscript", "sqlite3", "psql"]),
     (Class::Fetches, &["curl", "wget"]),
     (Class::Find, &["find"]),
     (Class::Sed, &["sed"]),
@@ -104,24 +106,63 @@ const ROWS: [Row; 31] = [
         "systemd-run", "bg"]),
 ];
 
-/// Options that make an allowed command run, read or write something else.
+/// Commands, the rule that some of their options break, and these options.
+type Options = (&'static [&'static str], Rule, &'static [&'static str]);
+
+/// Options that make an allowed command run, read or write something else; a command may have several rows.
+///
+/// A word without dashes is an argument, `@` the beginning of one.
 #[rustfmt::skip]
-const OPTIONS: [(&str, Rule, &[&str]); 14] = [
-    ("sort",   Rule::HiddenCode,      &["--compress-program", "--files0-from", "-T"]),
-    ("split",  Rule::HiddenCode,      &["--filter"]),
-    ("tar",    Rule::HiddenCode,      &["--to-command", "--checkpoint-action", "--use-compress-program",
-        "--rsh-command", "--info-script", "--new-volume-script", "--absolute-names", "--files-from", "-I", "-F", "-P", "-T"]),
-    ("grep",   Rule::UnseenArguments, &["-f", "--file"]),
-    ("egrep",  Rule::UnseenArguments, &["-f", "--file"]),
-    ("fgrep",  Rule::UnseenArguments, &["-f", "--file"]),
-    ("jq",     Rule::HiddenCode,      &["-f", "--from-file", "-L"]),
-    ("test",   Rule::HiddenCode,      &["-v"]),
-    ("[",      Rule::HiddenCode,      &["-v"]),
-    ("[[",     Rule::HiddenCode,      &["-v", "-eq", "-ne", "-lt", "-le", "-gt", "-ge"]),
-    ("printf", Rule::HiddenCode,      &["-v"]),
-    ("date",   Rule::ChangesHost,     &["-s", "--set"]),
-    ("wc",     Rule::UnseenArguments, &["--files0-from"]),
-    ("env",    Rule::HiddenCode,      &["-S", "--split-string"]),
+const OPTIONS: [Options; 25] = [
+    (&["sort"],             Rule::HiddenCode,        &["--compress-program", "--files0-from",
+        "--temporary-directory", "-T"]),
+    (&["split"],            Rule::HiddenCode,        &["--filter"]),
+    (&["tar"],              Rule::HiddenCode,        &["--to-command", "--checkpoint-action", "--use-compress-program",
+        "--rsh-command", "--rmt-command", "--info-script", "--new-volume-script", "--absolute-names", "--files-from",
+        "--transform", "--xform", "-I", "-F", "-P", "-T"]),
+    (&["tar"],              Rule::RaisesPrivilege,   &["--mode"]),
+    (&["install"],          Rule::HiddenCode,        &["--strip-program"]),
+    (&["install"],          Rule::RaisesPrivilege,   &["--owner", "--group", "-o", "-g"]),
+    (&["chmod"],            Rule::RaisesPrivilege,   &["--reference"]),
+    (&["grep", "egrep", "fgrep"], Rule::UnseenArguments, &["-f", "--file", "--exclude-from"]),
+    (&["jq"],               Rule::HiddenCode,        &["-f", "--from-file", "-L", "--library-path"]),
+    (&["test", "["],        Rule::HiddenCode,        &["-v"]),
+    (&["[["],               Rule::HiddenCode,        &["-v", "-eq", "-ne", "-lt", "-le", "-gt", "-ge"]),
+    (&["printf"],           Rule::HiddenCode,        &["-v"]),
+    (&["wait"],             Rule::HiddenCode,        &["-p"]),
+    (&["getconf"],          Rule::HiddenCode,        &["-v"]),
+    // With these, shells take arguments for assignments, and words for others than they are.
+    (&["set", "shopt"],     Rule::HiddenCode,        &["-k", "-H", "keyword", "history", "histexpand",
+        "cdable_vars", "expand_aliases"]),
+    (&["date"],             Rule::ChangesHost,       &["-s", "--set"]),
+    (&["ionice"],           Rule::StopsProcesses,    &["-p", "-P", "-u", "--pid", "--pgid", "--uid"]),
+    (&["wc"],               Rule::UnseenArguments,   &["--files0-from"]),
+    (&["du"],               Rule::UnseenArguments,   &["--files0-from", "--exclude-from", "-X"]),
+    (&["file"],             Rule::UnseenArguments,   &["--files-from", "-f"]),
+    (&["strings"],          Rule::UnseenArguments,   &["@"]),
+    (&["tree"],             Rule::ReadsOutside,      &["--fromfile", "--fromtabfile", "--gitfile", "--infofile",
+        "--hintro", "--houtro"]),
+    // It writes a page into each folder.
+    (&["tree"],             Rule::WritesOutside,     &["-R"]),
+    (&["env"],              Rule::HiddenCode,        &["-S", "--split-string"]),
+    (&["env"],              Rule::ReadsOutside,      &["-C", "--chdir"]),
+];
+
+/// Options that are whole, though dangerous ones begin with the same letters.
+const WHOLE: [(&str, &str); 5] = [
+    ("grep", "--exclude"),
+    ("egrep", "--exclude"),
+    ("fgrep", "--exclude"),
+    ("du", "--exclude"),
+    ("tar", "--file"),
+];
+
+/// Options, short and long, whose value is a file that is judged as for the class.
+pub(super) const FILES: [(&str, Class, char, &str); 4] = [
+    ("sort", Class::Writes, 'o', "--output"),
+    ("tree", Class::Writes, 'o', "--output"),
+    ("time", Class::Writes, 'o', "--output"),
+    ("date", Class::Reads, 'f', "--file"),
 ];
 
 /// Finds how a command is judged.
@@ -139,20 +180,32 @@ pub(super) fn class(name: &str) -> Class {
 
 /// Returns the rule that an option of this command breaks.
 pub(super) fn denied_option(name: &str, argument: &str) -> Option<Rule> {
-    let (_, rule, denied) = OPTIONS.iter().find(|(command, ..)| *command == name)?;
+    let mut rows = OPTIONS.iter().filter(|(names, ..)| names.contains(&name));
+    let row = rows.find(|(.., denied)| denied.iter().any(|known| is_option(name, argument, known)));
+    row.map(|(_, rule, _)| *rule)
+}
+
+/// Tells whether an argument of this command is the option, in whatever spelling.
+fn is_option(name: &str, argument: &str, known: &str) -> bool {
     let (option, _) = argument.split_once('=').unwrap_or((argument, ""));
-    let broken = denied.iter().any(|known| {
-        if known.starts_with("--") {
-            // Long options may be shortened.
-            option.len() > 2 && known.starts_with(option)
-        } else if known.len() == 2 && !argument.starts_with("--") {
-            // Short options may be put together, and values appended.
-            argument.starts_with('-') && argument.contains(&known[1..])
-        } else {
-            option == *known
-        }
-    });
-    broken.then_some(*rule)
+    if known == "@" {
+        argument.starts_with(known)
+    } else if known.starts_with("--") {
+        // Long options may be shortened.
+        let shortened = option.len() > 2 && known.starts_with(option);
+        option == known || (shortened && !WHOLE.contains(&(name, option)))
+    } else if known.len() == 2 && !argument.starts_with("--") {
+        // Short options may be put together, and values appended.
+        argument.starts_with('-') && argument.contains(&known[1..])
+    } else {
+        option == known
+    }
+}
+
+/// Tells whether some options of this command are judged.
+pub(super) fn has_options(name: &str) -> bool {
+    OPTIONS.iter().any(|(names, ..)| names.contains(&name))
+        || FILES.iter().any(|(command, ..)| *command == name)
 }
 
 #[cfg(test)]
@@ -191,8 +244,31 @@ mod tests {
                 "{argument}"
             );
         }
-        for argument in ["-czf", "--create", "--", "notes"] {
+        for argument in ["-czf", "--create", "--file=a.tar", "--", "notes"] {
             assert_eq!(denied_option("tar", argument), None, "{argument}");
+        }
+    }
+
+    #[test]
+    fn each_row_of_a_command_counts() {
+        for (name, argument, rule) in [
+            ("tar", "--mode=u+s", Rule::RaisesPrivilege),
+            ("tree", "--hintro=x", Rule::ReadsOutside),
+            ("tree", "-aR", Rule::WritesOutside),
+            ("env", "-iC/", Rule::ReadsOutside),
+            ("du", "--exclude-f=x", Rule::UnseenArguments),
+            ("set", "history", Rule::HiddenCode),
+            ("strings", "@list", Rule::UnseenArguments),
+        ] {
+            assert_eq!(denied_option(name, argument), Some(rule), "{argument}");
+        }
+        for (name, argument) in [
+            ("du", "--exclude=*.log"),
+            ("grep", "--exclude=*.log"),
+            ("tree", "-a"),
+            ("set", "-euo"),
+        ] {
+            assert_eq!(denied_option(name, argument), None, "{argument}");
         }
     }
 }

@@ -23,8 +23,10 @@ pub(crate) struct Word {
     pub(crate) quoted: bool,
     /// Its first `=` comes before any quote, so that it can be an assignment.
     pub(crate) assigns: bool,
-    /// Holds an unquoted list in braces, which becomes several words.
+    /// Holds an unquoted list or range of letters in braces, which becomes several words.
     pub(crate) braces: bool,
+    /// Holds an unquoted pattern, which becomes the names that match.
+    pub(crate) globs: bool,
 }
 
 /// What is only known when the script runs.
@@ -141,6 +143,11 @@ impl Lexer {
             }
         }
         let word = self.word()?;
+        let named = word.text.len() > 2 && word.text.starts_with('{') && word.text.ends_with('}');
+        if named && !word.quoted && matches!(self.peek(), Some('<' | '>')) {
+            // `{name}>file` gives the variable the number of the open file.
+            return Err(Unreadable("a redirection sets a variable"));
+        }
         self.tokens.push(Token::Word(word));
         Ok(())
     }
@@ -247,7 +254,8 @@ impl Lexer {
                 '`' => self.backticks(&mut word)?,
                 _ => {
                     in_braces |= c == '{';
-                    word.braces |= in_braces && c == ',';
+                    word.braces |= in_braces && (c == ',' || (c == '}' && word.ends_in_letters()));
+                    word.globs |= matches!(c, '*' | '?' | '[');
                     word.assigns |= c == '=' && !word.quoted && !word.text.contains('=');
                     word.text.push(c);
                 }
@@ -332,6 +340,17 @@ impl Word {
     /// Tells whether this is an unquoted literal, such as a reserved word.
     pub(crate) fn is(&self, text: &str) -> bool {
         !self.quoted && self.text == text
+    }
+
+    /// Tells whether a shell may put in names that are not in the text.
+    pub(crate) fn is_pattern(&self) -> bool {
+        self.globs || !self.expansions.is_empty()
+    }
+
+    /// Tells whether the text ends in a range such as `{a..c`, which can spell an option.
+    fn ends_in_letters(&self) -> bool {
+        let (_, inside) = self.text.rsplit_once('{').unwrap_or_default();
+        inside.contains("..") && inside.contains(|c: char| c.is_ascii_alphabetic())
     }
 
     fn expand(&mut self, expansion: Expansion) {

@@ -7,7 +7,10 @@ use super::{
     lexer::{Expansion, HOLE, Word},
     parse::{Command, Script, assignment},
 };
-use crate::policy::paths::within;
+use crate::policy::paths::{climbs, within};
+
+/// What `find` puts in for `{}`; it lies below the roots.
+pub(super) const FOUND: &str = "{}";
 
 /// Variables that do not change what the script touches, whatever branch it takes.
 ///
@@ -18,6 +21,10 @@ pub(super) struct Scope {
     known: BTreeSet<String>,
     /// Every name that is bound; the others are empty.
     bound: BTreeSet<String>,
+    /// Names of which some value can be an option, or be split so that one stands alone.
+    dashed: BTreeSet<String>,
+    /// Some value is a date with colons.
+    colons: bool,
 }
 
 impl Scope {
@@ -32,6 +39,15 @@ impl Scope {
             !outer.bound.contains(name) && !name.chars().any(|c| c.is_ascii_uppercase())
         });
         scope.known.extend(candidates.map(|(name, _)| name.clone()));
+        let dashed = bindings.iter().filter(|(_, value)| {
+            value.as_ref().is_none_or(|word| {
+                word.text.starts_with(['-', '{']) || word.text.contains([' ', '\t', '\n', HOLE])
+            })
+        });
+        scope.dashed.extend(dashed.map(|(name, _)| name.clone()));
+        scope.colons |= bindings
+            .iter()
+            .any(|(_, value)| value.as_ref().is_some_and(is_timed));
         // Values may name other variables: what depends on something unknown is unknown too.
         loop {
             let unknown: Vec<&String> = bindings
@@ -50,25 +66,40 @@ impl Scope {
         }
     }
 
-    /// Returns the texts that a word can become: its holes filled, and its holes empty.
+    /// Returns the texts that a word can become: its holes filled, empty, and with a pattern.
     ///
     /// `None` when what fills them is only known when the script runs.
-    pub(super) fn texts(&self, word: &Word) -> Option<[String; 2]> {
+    pub(super) fn texts(&self, word: &Word) -> Option<[String; 3]> {
         if word.braces {
             return None;
         }
         let known = word.expansions.iter().all(|expansion| match expansion {
             Expansion::Variable(name) => {
-                self.known.contains(name) || matches!(name.as_str(), "?" | "#" | "$")
+                self.known.contains(name) || matches!(name.as_str(), "?" | "#" | "$" | FOUND)
             }
             Expansion::Command(script) => is_date(script),
             Expansion::Arithmetic(_) => true,
             Expansion::Modified(_) => false,
         });
-        known.then(|| {
-            let filled = word.text.replace(HOLE, "x");
-            [filled, word.text.replace(HOLE, "")]
-        })
+        known.then(|| ["x", "", "*"].map(|filling| word.text.replace(HOLE, filling)))
+    }
+
+    /// Tells whether a word can turn out to be an option.
+    pub(super) fn may_be_option(&self, word: &Word) -> bool {
+        let literal = word.text.trim_start_matches(HOLE);
+        let holes = word.text.len() - literal.len();
+        // What the script binds may still be empty when it comes to the word.
+        let plain = word.expansions.iter().take(holes).all(|expansion| {
+            matches!(expansion, Expansion::Variable(name)
+                if name == FOUND || (self.bound.contains(name) && !self.dashed.contains(name)))
+        });
+        let listed = word.braces && literal.starts_with('{') && literal.contains('-');
+        listed || (holes > 0 && (literal.starts_with('-') || !plain))
+    }
+
+    /// Tells whether a word can hold a colon from a date.
+    pub(super) fn may_hold_time(&self, word: &Word) -> bool {
+        is_timed(word) || (self.colons && !word.expansions.is_empty())
     }
 
     /// Tells whether a formula may use this name: shells evaluate what the variable holds.
@@ -77,10 +108,10 @@ impl Scope {
     }
 
     fn is_plain(&self, value: Option<&Word>) -> bool {
-        let Some([filled, empty]) = value.and_then(|word| self.texts(word)) else {
+        let Some(texts) = value.and_then(|word| self.texts(word)) else {
             return false;
         };
-        is_range(&filled) || [filled, empty].iter().all(|text| is_plain_text(text))
+        is_range(&texts[0]) || texts.iter().all(|text| is_plain_text(text))
     }
 }
 
@@ -89,9 +120,17 @@ fn is_plain_text(text: &str) -> bool {
     characters
         .next()
         .is_none_or(|c| c.is_ascii_alphanumeric() || c == '*' || c == '_')
-        && characters.all(|c| c.is_ascii_alphanumeric() || "*?._-/:+".contains(c))
+        && characters.all(|c| c.is_ascii_alphanumeric() || "*?._-/+".contains(c))
         && !text.ends_with(['.', '/'])
         && within(text)
+        && !climbs(text)
+}
+
+/// Tells whether a word holds a date with colons.
+fn is_timed(word: &Word) -> bool {
+    let mut expansions = word.expansions.iter();
+    expansions
+        .any(|expansion| matches!(expansion, Expansion::Command(script) if script.contains(':')))
 }
 
 /// `{1..5}`

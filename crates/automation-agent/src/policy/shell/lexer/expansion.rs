@@ -9,6 +9,7 @@ impl Lexer {
             Some('(') => self.substitution(word)?,
             Some('{') => self.parameter(word)?,
             Some('\'') => return Err(Unreadable("escapes can spell anything")),
+            Some('[') => return Err(Unreadable("a formula of the old form")),
             // `$"…"` is translated text: the quotes come next.
             Some('"') => return Ok(()),
             Some(c) if is_name(c) && !c.is_ascii_digit() => {
@@ -50,10 +51,7 @@ impl Lexer {
             }
         }
         word.nested(formula)?;
-        let names = formula
-            .split(|c| !is_name(c))
-            .filter(|name| !name.is_empty());
-        Ok(Expansion::Arithmetic(names.map(str::to_owned).collect()))
+        Ok(Expansion::Arithmetic(names(formula)))
     }
 
     /// Takes `${…}`.
@@ -78,6 +76,14 @@ impl Lexer {
             return Err(Unreadable("a parameter is expanded in an unusual way"));
         }
         word.nested(operator)?;
+        // `${x:1:2}` cuts by formulas, `${x:-…}` and its like hold text.
+        let cuts = operator.strip_prefix(':');
+        if let Some(formula) = cuts.filter(|rest| !rest.starts_with(['-', '+', '?'])) {
+            if formula.contains(['\\', '[']) {
+                return Err(Unreadable("a formula holds more than numbers"));
+            }
+            word.expand(Expansion::Arithmetic(names(formula)));
+        }
         Ok(Expansion::Modified(name.to_owned()))
     }
 
@@ -146,6 +152,13 @@ impl Word {
         }
         Ok(())
     }
+}
+
+/// Lists the names in a formula.
+fn names(formula: &str) -> Vec<String> {
+    let names = formula.split(|c| !is_name(c));
+    let names = names.filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 fn is_name(c: char) -> bool {

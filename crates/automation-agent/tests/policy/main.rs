@@ -4,6 +4,8 @@ use automation_agent::plan::{Plan, Step, StepKind};
 use automation_agent::policy::{Policy, Reason, rule::Rule};
 use proptest::prelude::*;
 
+mod doors;
+
 const CLOSED: Policy = Policy { network: false };
 const OPEN: Policy = Policy { network: true };
 
