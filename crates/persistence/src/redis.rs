@@ -24,6 +24,7 @@ use sutazai_resilience::{Breaker, Breakers, Deadline};
 use sutazai_telemetry::names;
 use tracing::Instrument;
 
+use self::connect::Line;
 pub(crate) use self::subscription::Subscription;
 pub use self::{error::RedisError, memory::Memory, settings::Settings};
 
@@ -33,8 +34,8 @@ pub struct Redis(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// Replaced only when the server refused the login: the manager keeps such a refusal for good.
-    manager: Mutex<ConnectionManager>,
+    /// Comes back by itself after a loss; replaced where it would not.
+    line: Mutex<Arc<Line>>,
     breaker: Breaker,
     settings: Settings,
     /// Units of work that the server answered.
@@ -69,9 +70,9 @@ impl Redis {
     /// [`RedisError::Address`] when the URL names no Redis.
     pub fn new(settings: Settings, breakers: &Breakers) -> Result<Self, RedisError> {
         let client = connect::client(&settings)?;
-        let manager = connect::manager(&client, &settings)?;
+        let line = connect::line(&client, &settings)?;
         Ok(Self(Arc::new(Inner {
-            manager: Mutex::new(manager),
+            line: Mutex::new(Arc::new(line)),
             client,
             breaker: breakers.get_with("redis", connect::BREAKER),
             settings,
@@ -168,10 +169,11 @@ impl Redis {
     ) -> Result<T, RedisError> {
         let begun = Instant::now();
         let span = tracing::info_span!("redis.run", operation);
+        let line = self.line();
         let attempt = async {
-            match work.send(self.manager()).await {
+            match work.send(line.manager()).await {
                 // Known from an earlier try: the manager has just begun the next one. Nothing was sent.
-                Err(error) if error.is_connection_refusal() => work.send(self.manager()).await,
+                Err(error) if error.is_connection_refusal() => work.send(line.manager()).await,
                 answer => answer,
             }
         };
@@ -180,10 +182,13 @@ impl Redis {
             .breaker
             .call(Deadline::after(limit), error::is_unreachable, attempt);
         let result = call.instrument(span).await.map_err(RedisError::from);
+        if line.is_spent(&result) {
+            self.replace(&line);
+        }
         let outcome = match &result {
             Ok(_) => "ok",
             Err(error) => {
-                self.react(error);
+                count_connection_error(error);
                 error.outcome()
             }
         };
@@ -201,16 +206,18 @@ impl Redis {
         self.0.settings.response_timeout
     }
 
-    fn manager(&self) -> ConnectionManager {
-        self.0.manager.lock().clone()
+    fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.0.line.lock())
     }
 
-    fn react(&self, error: &RedisError) {
-        count_connection_error(error);
-        if error.is_login()
-            && let Ok(fresh) = connect::manager(&self.0.client, &self.0.settings)
+    /// Puts another connection in the place of this one, once however many found it spent. What is still
+    /// on its way on the old one may end there.
+    fn replace(&self, spent: &Arc<Line>) {
+        let mut line = self.0.line.lock();
+        if Arc::ptr_eq(&line, spent)
+            && let Ok(fresh) = connect::line(&self.0.client, &self.0.settings)
         {
-            *self.0.manager.lock() = fresh;
+            *line = Arc::new(fresh);
         }
     }
 }

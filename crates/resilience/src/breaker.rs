@@ -160,6 +160,12 @@ impl Breaker {
         self.core.lock().keeps_out()
     }
 
+    /// Tells whether the one call that half-open lets through is on its way: until it ends any
+    /// other is refused.
+    pub fn is_probing(&self) -> bool {
+        self.core.lock().is_probing()
+    }
+
     /// Returns its newest changes, oldest first.
     pub fn history(&self) -> Vec<Transition> {
         self.core.lock().history()

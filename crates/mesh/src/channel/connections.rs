@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use futures::future::{BoxFuture, Shared};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use parking_lot::Mutex;
 
 use super::link::Link;
@@ -61,8 +64,12 @@ impl Connections {
         {
             return (Arc::clone(emptiest), u32::MAX);
         }
+        let link = open();
+        // It goes on whoever waits: one that all gave up on would stay as it is, and fail whoever comes
+        // next by a clock that has run out.
+        tokio::spawn(link.clone().map(drop));
         let connection = Arc::new(Connection {
-            link: open(),
+            link,
             calls: AtomicU32::new(0),
         });
         all.push(Arc::clone(&connection));
@@ -97,5 +104,57 @@ impl Connection {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::channel::link::ConnectError;
+
+    /// How long it takes to find out that nobody is there.
+    const TAKES: Duration = Duration::from_secs(5);
+
+    /// Finds out that nobody is there, and holds this until then.
+    fn opening(held: &Arc<()>) -> Opening {
+        let held = Arc::clone(held);
+        let opening = async move {
+            sleep(TAKES).await;
+            drop(held);
+            Err::<Link, _>(Unreached::new(ConnectError::TimedOut))
+        };
+        opening.boxed().shared()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_opening_that_all_gave_up_on_ends_and_the_next_call_opens_anew() {
+        let (connections, held) = (Connections::default(), Arc::new(()));
+        let opened = AtomicU32::new(0);
+        let open = || {
+            opened.fetch_add(1, Ordering::Relaxed);
+            opening(&held)
+        };
+        assert!(connections.slot(open).now_or_never().is_none());
+        sleep(TAKES * 2).await;
+        assert_eq!(Arc::strong_count(&held), 1, "it is still on its way");
+
+        let began = Instant::now();
+        assert!(connections.slot(open).await.is_err());
+        assert_eq!(opened.load(Ordering::Relaxed), 2);
+        assert!(began.elapsed() >= TAKES, "it had the clock of the first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_opening_outlives_its_instance_no_longer_than_it_takes() {
+        let (connections, held) = (Connections::default(), Arc::new(()));
+        let open = || opening(&held);
+        assert!(connections.slot(open).now_or_never().is_none());
+        drop(connections);
+        sleep(TAKES * 2).await;
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

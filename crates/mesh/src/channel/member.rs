@@ -141,6 +141,13 @@ impl Member {
 }
 
 impl Unreached {
+    pub(super) fn new(source: ConnectError) -> Self {
+        Self {
+            source: Arc::new(source),
+            is_told: Arc::default(),
+        }
+    }
+
     /// Tells the breaker, once however many waited for the connection.
     pub(super) fn tell(&self, permit: Permit, why: &str) {
         if !self.is_told.swap(true, Ordering::Relaxed) {
@@ -203,10 +210,7 @@ fn open(member: Weak<Member>, service: ServiceName, address: SocketAddr) -> Open
                 if let Some(member) = member.upgrade() {
                     member.is_away(&error, began);
                 }
-                Err(Unreached {
-                    source: Arc::new(error),
-                    is_told: Arc::default(),
-                })
+                Err(Unreached::new(error))
             }
         }
     };
@@ -243,6 +247,17 @@ mod tests {
         drop((one, same));
         assert_eq!(breakers.list().len(), 1);
         drop(moved);
+        assert_eq!(breakers.list().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_opening_keeps_no_instance_in_use() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let breakers = Breakers::new();
+        let members = Arc::new(Members::new(ServiceName::Cli, breakers.clone()));
+        let member = members.member(&instance(listener.local_addr().unwrap().port()));
+        assert!(member.connect().now_or_never().is_none());
+        drop(member);
         assert_eq!(breakers.list().len(), 0);
     }
 

@@ -1,13 +1,23 @@
 //! The one connection.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use secrecy::SecretString;
 use sutazai_persistence::redis::{Redis, RedisError, Settings};
 use sutazai_proto::{Coded, ErrorCode};
 use sutazai_resilience::{Breakers, breaker::State};
 use sutazai_servers::redis::{Memory, Options, Policy, Redis as Server};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
 
 use crate::harness::{client, connections, folder, wait_for};
 
@@ -122,7 +132,7 @@ async fn a_login_that_is_refused_is_tried_again() {
 
 #[tokio::test]
 async fn a_silent_server_is_a_timeout_and_counts() {
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}/0", silent.local_addr().unwrap());
     let settings = Settings {
         response_timeout: Duration::from_millis(100),
@@ -139,6 +149,65 @@ async fn a_silent_server_is_a_timeout_and_counts() {
         assert!(begun.elapsed() < Duration::from_secs(5));
         sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// The connections of a fake Redis, and which of them answer.
+#[derive(Default)]
+struct Connections {
+    accepted: AtomicUsize,
+    /// So many of the first read what comes, and say nothing.
+    silent: AtomicUsize,
+}
+
+impl Connections {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let number = self.accepted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(Arc::clone(&self).answer(stream, number));
+        }
+    }
+
+    /// Answers each command as if it asked for the section `server`.
+    async fn answer(self: Arc<Self>, mut stream: TcpStream, number: usize) {
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+            if number < self.silent.load(Ordering::SeqCst) {
+                continue;
+            }
+            // Each command begins with an asterisk, and none has another one.
+            let commands = String::from_utf8_lossy(&bytes[..read]).matches('*').count();
+            let answers = "$19\r\nredis_version:7.4.0\r\n".repeat(commands);
+            if stream.write_all(answers.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// As when the host dies, and another one has its address: nobody says that the connection is gone.
+#[tokio::test]
+async fn a_connection_that_fell_silent_is_replaced() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}/0", listener.local_addr().unwrap());
+    let fake = Arc::new(Connections::default());
+    tokio::spawn(Arc::clone(&fake).accept(listener));
+    let settings = Settings {
+        response_timeout: Duration::from_millis(200),
+        ..Settings::new(SecretString::from(url))
+    };
+    let redis = Redis::new(settings, &Breakers::new()).unwrap();
+    wait_for("an answer", async || redis.ping().await.is_ok()).await;
+
+    let so_far = fake.accepted.load(Ordering::SeqCst);
+    fake.silent.store(so_far, Ordering::SeqCst);
+    let error = redis.ping().await.unwrap_err();
+    assert!(matches!(error, RedisError::Timeout), "{error:?}");
+    let begun = Instant::now();
+    wait_for("another answer", async || redis.ping().await.is_ok()).await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "it took {took:?}");
+    assert!(fake.accepted.load(Ordering::SeqCst) > so_far);
 }
 
 #[tokio::test]

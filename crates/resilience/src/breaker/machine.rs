@@ -48,6 +48,8 @@ pub(super) struct Core {
     probing: bool,
     /// The state in which an operator holds it: open or closed, whatever calls bring.
     held: Option<State>,
+    /// Whether it was removed: calls that hold it go on, and another one may have its name.
+    retired: bool,
     opened_at: Option<Instant>,
     successes: u64,
     failures: u64,
@@ -90,6 +92,7 @@ impl Core {
             epoch: 0,
             probing: false,
             held: None,
+            retired: false,
             opened_at: None,
             successes: 0,
             failures: 0,
@@ -186,9 +189,11 @@ impl Core {
         self.history.list()
     }
 
-    /// A gauge can not be taken back: without this an alert on it would never end.
-    pub(super) fn retire(&self) {
+    /// Reports that all is well, and then nothing any more. A gauge can not be taken back: an alert on it
+    /// would never end, or be about another one of this name.
+    pub(super) fn retire(&mut self) {
         self.report(CLOSED);
+        self.retired = true;
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -206,6 +211,10 @@ impl Core {
 
     pub(super) fn keeps_out(&self) -> bool {
         self.state() == State::Open && self.next_try_in() != Some(Duration::ZERO)
+    }
+
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing && self.state() == State::HalfOpen
     }
 
     /// Time until a call may pass again; none when calls pass, or when it is held open.
@@ -253,7 +262,7 @@ impl Core {
         Some(Duration::from_millis(latest).saturating_sub(since))
     }
 
-    /// Tells of a change in the log, the metrics and the history.
+    /// Tells of a change in the log and the history, and in the metrics as long as it has its name.
     fn record(&mut self, from: State, cause: Cause) {
         let to = self.state();
         let (name, error) = (&*self.name, cause.error().unwrap_or_default());
@@ -267,14 +276,17 @@ impl Core {
             }
             (None, State::Closed) => tracing::info!(breaker = name, "breaker is closed"),
         }
-        metrics::counter!(TRANSITIONS_METRIC, "name" => self.name.to_string(), "to" => to.as_str())
-            .increment(1);
         self.history.add(Transition {
             at: SystemTime::now(),
             from,
             to,
             cause,
         });
+        if self.retired {
+            return;
+        }
+        metrics::counter!(TRANSITIONS_METRIC, "name" => self.name.to_string(), "to" => to.as_str())
+            .increment(1);
         self.publish();
     }
 
