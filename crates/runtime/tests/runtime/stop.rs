@@ -6,24 +6,30 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use axum::{Router, body::Body, routing::get};
 use futures::stream;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use sutazai_mesh::{
     catalog::ServiceName,
-    registry::{Registry, memory::MemoryRegistry},
+    registry::{
+        Foreign, Instance, Lease, LeaseCloser, Registry, RegistryError, Watch,
+        memory::MemoryRegistry,
+    },
 };
 use sutazai_runtime::{
     Process, Shutdown,
+    config::Base,
     service::{Builder, RunError},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Notify,
+    sync::{Notify, oneshot},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -211,6 +217,108 @@ async fn the_second_signal_drops_open_work() {
     assert!(matches!(ended, Err(RunError::Aborted)), "{ended:?}");
     let cut = async { while let Some(Ok(_)) = ticks.frame().await {} };
     timeout(PATIENCE, cut).await.unwrap();
+}
+
+/// A registry that lets nobody out.
+struct Clinging(MemoryRegistry);
+
+#[async_trait]
+impl Registry for Clinging {
+    async fn register(&self, instance: Instance) -> Result<Lease, RegistryError> {
+        Ok(Lease::new(instance.id, Never))
+    }
+
+    fn watch(&self, service: ServiceName) -> Watch {
+        self.0.watch(service)
+    }
+
+    fn watch_foreign(&self, service: &str) -> Watch<Foreign> {
+        self.0.watch_foreign(service)
+    }
+
+    fn kind(&self) -> &'static str {
+        "clinging"
+    }
+
+    async fn ping(&self) -> Result<String, RegistryError> {
+        self.0.ping().await
+    }
+}
+
+/// The end of a registration that never comes.
+struct Never;
+
+#[async_trait]
+impl LeaseCloser for Never {
+    async fn close(self: Box<Self>) -> Result<(), RegistryError> {
+        std::future::pending().await
+    }
+
+    fn abandon(self: Box<Self>) {}
+}
+
+/// Longer than any stop, in seconds.
+const FOREVER: u64 = 86_400;
+
+/// Stops a process that takes so many seconds to be gone from the registry, with a task that goes on for a
+/// while; returns how long after the signal the task heard of it, and when the process ended.
+async fn stop_with_a_task(
+    registry: Arc<dyn Registry>,
+    grace: u64,
+    pause: u64,
+    goes_on: u64,
+) -> (Duration, Duration) {
+    let base = Base {
+        deregister_pause: Some(Duration::from_secs(pause)),
+        ..base(Duration::from_secs(grace))
+    };
+    let (begins, begun) = oneshot::channel();
+    let (told, hears) = oneshot::channel();
+    let task = move |stop: CancellationToken| async move {
+        let _ = begins.send(());
+        stop.cancelled().await;
+        let _ = told.send(tokio::time::Instant::now());
+        tokio::time::sleep(Duration::from_secs(goes_on)).await;
+    };
+    let builder = Process::builder(ServiceName::Backend, &base).background("slow", task);
+    let running = Running::launch(builder, registry).await;
+    begun.await.unwrap();
+    let signal = tokio::time::Instant::now();
+    running.shutdown.trigger();
+    running.ended.await.unwrap().unwrap();
+    let ended = signal.elapsed();
+    (hears.await.unwrap().duration_since(signal), ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_grace_counts_from_the_signal_and_the_end_takes_a_quarter_more() {
+    // The default, and one that leaving takes longer than.
+    for (grace, pause, first, last) in [(20, 7, 20, 25), (8, 12, 12, 14)] {
+        let registry = Arc::new(MemoryRegistry::new());
+        let (heard, ended) = stop_with_a_task(registry, grace, pause, FOREVER).await;
+        assert_eq!(heard.as_secs(), pause);
+        let expected = Duration::from_secs(first)..=Duration::from_secs(last);
+        assert!(expected.contains(&ended), "grace {grace} s: {ended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_lets_nobody_out_leaves_most_of_the_grace() {
+    for (grace, leaving) in [(20, 4), (10, 2)] {
+        let registry = Arc::new(Clinging(MemoryRegistry::new()));
+        let (heard, ended) = stop_with_a_task(registry, grace, 2, FOREVER).await;
+        assert_eq!(heard.as_secs(), leaving + 2);
+        let longest = Duration::from_secs(grace) * 5 / 4;
+        assert!(ended <= longest, "grace {grace} s: {ended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_counts_its_own_grace_from_the_stop_can_end() {
+    // As an agent that hands its tasks back.
+    let registry = Arc::new(Clinging(MemoryRegistry::new()));
+    let (heard, ended) = stop_with_a_task(registry, 20, 2, 17).await;
+    assert_eq!((heard.as_secs(), ended.as_secs()), (6, 23));
 }
 
 #[tokio::test]
