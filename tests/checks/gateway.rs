@@ -8,8 +8,10 @@ use sutazai_gateway::{
     kong::{
         conf::Conf,
         entity::Declaration,
+        plugin::Plugin,
         router::{Request, Router},
     },
+    model::Class,
     openapi::Document,
     routes::ROUTES,
 };
@@ -79,6 +81,52 @@ fn api_21_every_route_is_there_for_a_path_of_the_api() {
         idle.is_empty(),
         "routes that no path of the API takes: {idle:?}"
     );
+}
+
+#[test]
+fn kng_04_the_committed_file_limits_logins_whatever_credential_comes_along() {
+    let repository = crate::repository();
+    let declaration = Declaration::from_yaml(text(&repository, DECLARATION)).expect(DECLARATION);
+    let router = Router::new(&declaration).expect("patterns");
+    let key = format!("Bearer sutazai_dev_{}", "a".repeat(38));
+    let rate = Class::Login.rate();
+    let limit = |plugin: &Plugin| {
+        matches!(plugin, Plugin::RateLimiting { second, minute, .. }
+            if (*second, *minute) == (rate.second, rate.minute))
+    };
+    for authorization in [None, Some("Bearer e30.e30.AA"), Some(key.as_str())] {
+        let found = router.matches(Request {
+            path: "/api/v1/auth/login",
+            authorization,
+        });
+        let route = found.first().expect("a route").route;
+        assert!(
+            route.plugins.iter().any(limit),
+            "{authorization:?}: {route:?}"
+        );
+    }
+}
+
+#[test]
+fn a_planted_file_whose_logins_lose_their_limits_is_found() {
+    let repository = crate::repository();
+    let mut declaration =
+        Declaration::from_yaml(text(&repository, DECLARATION)).expect(DECLARATION);
+    for service in &mut declaration.services {
+        service.routes.retain(|route| route.name != "login-api-key");
+    }
+    let planted = declaration.to_yaml().expect("YAML");
+    let tree = Tree::of([
+        (DECLARATION, planted.as_str()),
+        (CONF, text(&repository, CONF)),
+        (API, text(&repository, API)),
+    ]);
+    let expected = Fault::OtherLimits {
+        path: "/api/v1/auth/login".to_owned(),
+        route: "login".to_owned(),
+        by: "auth-api-key".to_owned(),
+    };
+    assert_eq!(faults(&tree), [expected]);
 }
 
 #[test]

@@ -97,6 +97,18 @@ pub enum Fault {
         /// The route.
         route: String,
     },
+    /// A credential that nobody asks for brings other limits.
+    #[error(
+        "{path} is open, and with a credential it has the limits of route {by}, not those of {route}"
+    )]
+    OtherLimits {
+        /// The path.
+        path: String,
+        /// The route without a credential.
+        route: String,
+        /// The route with one.
+        by: String,
+    },
     /// Instances are asked too often.
     #[error("upstream {upstream}: a health check every {seconds} s, at least 30 are asked for")]
     HastyCheck {

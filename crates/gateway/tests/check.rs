@@ -231,6 +231,38 @@ fn kng_04_a_path_past_the_wrong_guard_is_found() {
 }
 
 #[test]
+fn kng_04_a_credential_that_brings_other_limits_is_found() {
+    // As it once was: exact paths without a second route lose to their family's, which has a
+    // condition more.
+    let open = ["health", "openapi", "docs", "jwks", "login"].map(|name| format!("{name}-api-key"));
+    let found = planted(|declaration| {
+        let routes = &mut service(declaration, "backend").routes;
+        routes.retain(|route| !open.contains(&route.name));
+    });
+    let expected = ["jwks", "login"].map(|route| Fault::OtherLimits {
+        path: format!("/api/v1/auth/{route}"),
+        route: route.to_owned(),
+        by: "auth-api-key".to_owned(),
+    });
+    assert_eq!(found, expected);
+
+    // Either limit alone, and where no document describes the path.
+    for limit in ["rate-limiting", "request-size-limiting"] {
+        let found = planted(|declaration| {
+            let routes = service(declaration, "backend").routes.iter_mut();
+            let docs = routes.filter(|route| route.name == "docs-api-key");
+            docs.for_each(|route| route.plugins.retain(|plugin| plugin.name() != limit));
+        });
+        let of_docs =
+            |fault: &Fault| matches!(fault, Fault::OtherLimits { route, .. } if route == "docs");
+        assert!(
+            found.len() == 2 && found.iter().all(of_docs),
+            "{limit}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn kng_06_hasty_health_checks_are_found() {
     let found = planted(|declaration| {
         declaration.upstreams[0]

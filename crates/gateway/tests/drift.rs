@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sutazai_gateway::{
     drift::compare,
-    kong::{self, Site},
+    kong::{self, Site, TokenKey},
 };
 
 /// Changes what is loaded.
@@ -63,6 +63,9 @@ fn loaded() -> Value {
             plugin["config"]["fault_tolerant"] = json!(true);
             plugin["config"]["error_code"] = json!(429);
             plugin["config"]["redis"] = json!({"port": 6379, "host": null, "timeout": 2000});
+            plugin["config"]["redis_port"] = json!(6379);
+            plugin["config"]["redis_host"] = Value::Null;
+            plugin["config"]["redis_timeout"] = json!(2000);
         }
     }
     top["routes"] = json!(routes);
@@ -92,7 +95,7 @@ fn kng_11_what_kong_fills_in_is_no_difference() {
 
 #[test]
 fn kng_11_every_change_is_a_difference() {
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 10] = [
         ("services backend: read_timeout", |kong| {
             named(kong, "services", "backend")["read_timeout"] = json!(1);
         }),
@@ -123,6 +126,12 @@ fn kng_11_every_change_is_a_difference() {
         ("plugins prometheus: config.per_consumer", |kong| {
             named(kong, "plugins", "prometheus")["config"]["per_consumer"] = json!(true);
         }),
+        (
+            "plugins rate-limiting of health: config.redis_port",
+            |kong| {
+                named(kong, "plugins", "rate-limiting")["config"]["redis_port"] = json!(1);
+            },
+        ),
         ("plugins correlation-id is not loaded", |kong| {
             let plugins = kong["plugins"].as_array_mut().unwrap();
             plugins.retain(|plugin| plugin["name"] != "correlation-id");
@@ -132,6 +141,32 @@ fn kng_11_every_change_is_a_difference() {
         let found = differences(change);
         assert_eq!(found.len(), 1, "{expected}: {found:?}");
         assert!(found[0].starts_with(expected), "{expected}: {found:?}");
+    }
+}
+
+#[test]
+fn kng_11_the_secret_that_kong_makes_up_for_a_key_is_no_difference() {
+    let site = Site {
+        keys: vec![TokenKey {
+            id: "kid".to_owned(),
+            pem: "pem".to_owned(),
+        }],
+        ..Site::default()
+    };
+    let written = serde_json::to_value(kong::declaration(&site)).unwrap();
+    let with = |secret: &str| {
+        let mut all = written.clone();
+        all["consumers"][0]["jwt_secrets"][0]["secret"] = json!(secret);
+        all
+    };
+    assert_eq!(compare(&written, &with("made up")).unwrap(), []);
+    assert_eq!(compare(&with("chosen"), &with("chosen")).unwrap(), []);
+    // One that was written counts like any other field.
+    for loaded in [with("made up"), written.clone()] {
+        let found = compare(&with("chosen"), &loaded).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let (entity, field) = (found[0].entity.as_str(), found[0].field.as_deref());
+        assert_eq!((entity, field), ("jwt_secrets kid", Some("secret")));
     }
 }
 

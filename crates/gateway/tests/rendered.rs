@@ -18,6 +18,7 @@ use sutazai_gateway::{
 use sutazai_mesh::catalog::ServiceName;
 
 const KEY: &str = "Bearer sutazai_dev_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const TOKEN: &str = "Bearer e30.e30.AA";
 
 fn rendered() -> Declaration {
     kong::declaration(&Site::default())
@@ -39,6 +40,15 @@ fn taken(path: &str, authorization: Option<&str>) -> (String, String) {
     found.first().map_or_else(Default::default, |way| {
         (way.service.name.clone(), way.route.name.clone())
     })
+}
+
+/// Returns what is done with a request by the route that it takes.
+fn plugins(path: &str, authorization: Option<&str>) -> Vec<Plugin> {
+    let declaration = rendered();
+    let (_, name) = taken(path, authorization);
+    let mut all = routes(&declaration);
+    let (_, route) = all.find(|(_, route)| route.name == name).unwrap();
+    route.plugins.clone()
 }
 
 #[test]
@@ -178,7 +188,7 @@ fn kng_04_every_route_has_limits_and_every_credential_a_way() {
         );
     }
     let path = "/api/v1/models";
-    assert_eq!(taken(path, Some("Bearer e30.e30.AA")).1, "models");
+    assert_eq!(taken(path, Some(TOKEN)).1, "models");
     assert_eq!(taken(path, Some(KEY)).1, "models-api-key");
     for wrong in [
         "",
@@ -211,8 +221,50 @@ fn kng_04_only_routes_with_keys_ask_for_no_token() {
         };
         let guarded = row.admission == sutazai_gateway::model::Admission::Credential;
         assert_eq!(asks(row.name), guarded, "{}", row.name);
-        if guarded {
-            assert!(!asks(&format!("{}-api-key", row.name)));
+        assert!(!asks(&format!("{}-api-key", row.name)), "{}", row.name);
+    }
+}
+
+#[test]
+fn kng_04_a_login_has_its_own_limits_whatever_credential_comes_along() {
+    let path = "/api/v1/auth/login";
+    assert_eq!(taken(path, None).1, "login");
+    assert_eq!(taken(path, Some(TOKEN)).1, "login");
+    assert_eq!(taken(path, Some(KEY)).1, "login-api-key");
+    let login = [
+        Plugin::RateLimiting {
+            second: 5,
+            minute: 30,
+            limit_by: "ip".to_owned(),
+            policy: "local".to_owned(),
+        },
+        Plugin::RequestSizeLimiting {
+            allowed_payload_size: 32,
+            size_unit: "kilobytes".to_owned(),
+        },
+    ];
+    for authorization in [None, Some(TOKEN), Some(KEY), Some("Basic x"), Some("")] {
+        assert_eq!(plugins(path, authorization), login, "{authorization:?}");
+    }
+}
+
+#[test]
+fn kng_04_no_credential_changes_what_an_open_route_does() {
+    for path in [
+        "/health",
+        "/api/health",
+        "/api/v1/health",
+        "/openapi.json",
+        "/docs",
+        "/docs/index.css",
+        "/redoc",
+        "/.well-known/jwks.json",
+        "/api/v1/auth/jwks",
+    ] {
+        let without = plugins(path, None);
+        for authorization in [TOKEN, KEY, "Basic x"] {
+            let with = plugins(path, Some(authorization));
+            assert_eq!(with, without, "{path} with {authorization}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Every path of the API arrives where it belongs, and no route is there for nothing.
 
+use std::collections::BTreeSet;
+
 use super::Fault;
 use crate::{
     kong::{
@@ -24,12 +26,19 @@ pub(super) fn faults(
         .flat_map(|service| &service.routes)
         .flat_map(|route| route.paths.iter().map(move |path| (route, path)));
     let mut faults: Vec<_> = paths
+        .clone()
         .filter_map(|(route, path)| overtaken(&router, route, path))
         .collect();
     let operations = document.operations();
     faults.extend(operations.flat_map(|operation| misled(&router, operation)));
     // A path has several operations.
     faults.dedup();
+    // Some open routes lead to what no document describes.
+    let examples = paths.filter_map(|(_, path)| example(path));
+    let samples = document.operations().map(|operation| operation.sample());
+    let asked: BTreeSet<_> = examples.chain(samples).collect();
+    let asked = asked.iter();
+    faults.extend(asked.filter_map(|path| limited_otherwise(&router, path)));
     Ok(faults)
 }
 
@@ -112,6 +121,38 @@ fn misled(router: &Router<'_>, operation: Operation<'_>) -> Vec<Fault> {
     }
     faults.dedup();
     faults
+}
+
+/// Tells when a credential that nobody asks for brings a request the limits of another class.
+fn limited_otherwise(router: &Router<'_>, path: &str) -> Option<Fault> {
+    let taken = |authorization| {
+        let found = router.matches(Request {
+            path,
+            authorization,
+        });
+        found.first().map(|way| way.route)
+    };
+    let plain = taken(None)?;
+    if plain.plugins.iter().any(is_token_check) {
+        return None;
+    }
+    let other = [SAMPLE_TOKEN, SAMPLE_KEY]
+        .into_iter()
+        .filter_map(|credential| taken(Some(credential)))
+        .find(|route| limits(route) != limits(plain))?;
+    Some(Fault::OtherLimits {
+        path: path.to_owned(),
+        route: plain.name.clone(),
+        by: other.name.clone(),
+    })
+}
+
+/// Returns how many requests a route lets pass, and how large ones.
+fn limits(route: &Route) -> [Option<&Plugin>; 2] {
+    ["rate-limiting", "request-size-limiting"].map(|name| {
+        let mut plugins = route.plugins.iter();
+        plugins.find(|plugin| plugin.name() == name)
+    })
 }
 
 fn is_token_check(plugin: &Plugin) -> bool {

@@ -26,6 +26,11 @@ const KINDS: [(&str, &str, &[&str]); 7] = [
 ];
 /// Fields that Kong makes up.
 const MADE_UP: [&str; 5] = ["id", "created_at", "updated_at", "ws_id", "cache_key"];
+/// Fields that Kong makes up where nobody wrote one, by kind: every key gets a random secret, even
+/// where its algorithm has no use for one.
+const MADE_UP_WHERE_MISSING: [(&str, &str); 1] = [("jwt_secrets", "secret")];
+/// Former names of settings, which Kong answers beside those that took their place.
+const FORMER: (&str, &str) = ("config.redis_", "config.redis.");
 /// Fields that name another entity.
 const REFERENCES: [(&str, &str); 4] = [
     ("service", "services"),
@@ -139,10 +144,17 @@ impl Collected {
                 flatten(field, value, &mut fields);
             }
         }
+        let former: Vec<_> = fields
+            .iter()
+            .filter(|(field, value)| says_it_again(&fields, field, value))
+            .map(|(field, _)| field.clone())
+            .collect();
         // Settings of a plugin have the defaults of their plugin.
         let plugin = if kind == "plugins" { name } else { kind };
         fields.retain(|field, value| {
-            !defaults.holds(kind, field, value) && !defaults.holds(plugin, field, value)
+            !former.contains(field)
+                && !defaults.holds(kind, field, value)
+                && !defaults.holds(plugin, field, value)
         });
         (full, fields)
     }
@@ -158,6 +170,19 @@ impl Collected {
         };
         Value::from(self.names.get(text).map_or(text, String::as_str))
     }
+}
+
+/// Tells whether Kong makes up a field where nobody wrote one; the entity has its full name.
+pub(super) fn may_be_made_up(entity: &str, field: &str) -> bool {
+    let kind = entity.split(' ').next().unwrap_or_default();
+    MADE_UP_WHERE_MISSING.contains(&(kind, field))
+}
+
+/// Tells whether a field is the former name of one that has the same value.
+fn says_it_again(fields: &Fields, field: &str, value: &Value) -> bool {
+    let (former, present) = FORMER;
+    let setting = field.strip_prefix(former);
+    setting.is_some_and(|setting| fields.get(&format!("{present}{setting}")) == Some(value))
 }
 
 /// Writes a value by its path; a null is nothing, and lists have no order.

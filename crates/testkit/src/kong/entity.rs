@@ -9,6 +9,19 @@ use super::schema::{Schemas, record};
 const ED25519: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
+const RATE_LIMITING: &str = "rate-limiting";
+/// Settings `redis.x` of that plugin, which Kong answers as `redis_x` too: so they were named once.
+const REDIS: [&str; 9] = [
+    "host",
+    "port",
+    "password",
+    "username",
+    "ssl",
+    "ssl_verify",
+    "server_name",
+    "timeout",
+    "database",
+];
 
 /// Judges an entity of a kind, and returns it with all defaults filled in.
 ///
@@ -70,10 +83,38 @@ fn settings(
             format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
         return Err(one("name", &json!(why)));
     };
-    let Value::Object(config) = config.unwrap_or_else(|| json!({})) else {
+    let Value::Object(mut config) = config.unwrap_or_else(|| json!({})) else {
         return Err(one("config", &json!("expected a record")));
     };
-    record(fields, &config).map_err(|errors| one("config", &Value::Object(errors)))
+    if name == RATE_LIMITING {
+        drop_former_names(&mut config);
+    }
+    let mut judged =
+        record(fields, &config).map_err(|errors| one("config", &Value::Object(errors)))?;
+    if name == RATE_LIMITING {
+        add_former_names(&mut judged);
+    }
+    Ok(judged)
+}
+
+/// Takes back what was answered: a former name beside the present one, with the same value. Alone it
+/// is refused, unlike in Kong.
+fn drop_former_names(config: &mut Map<String, Value>) {
+    let redis = config.get("redis").cloned().unwrap_or_default();
+    for setting in REDIS {
+        let former = format!("redis_{setting}");
+        if config.get(&former) == Some(&redis[setting]) {
+            config.remove(&former);
+        }
+    }
+}
+
+/// Adds the former names; one without a value is null.
+fn add_former_names(config: &mut Map<String, Value>) {
+    let redis = config.get("redis").cloned().unwrap_or_default();
+    for setting in REDIS {
+        config.insert(format!("redis_{setting}"), redis[setting].clone());
+    }
 }
 
 fn route(route: &Map<String, Value>) -> Map<String, Value> {
@@ -103,7 +144,7 @@ fn route(route: &Map<String, Value>) -> Map<String, Value> {
 }
 
 fn plugin(plugin: &Map<String, Value>) -> Map<String, Value> {
-    if plugin["name"] != "rate-limiting" {
+    if plugin["name"] != RATE_LIMITING {
         return Map::new();
     }
     let config = &plugin["config"];
