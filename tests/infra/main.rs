@@ -5,6 +5,7 @@
 mod addresses;
 mod binaries;
 mod breakers;
+mod cancel;
 mod clock;
 mod consul;
 mod crash;

@@ -85,6 +85,8 @@ struct Shared {
     runs: TaskTracker,
     /// Slots or leases changed.
     changed: Notify,
+    /// A heartbeat was answered.
+    heard: Notify,
     /// No further task is begun.
     draining: CancellationToken,
     /// What still runs is handed back.
@@ -149,6 +151,11 @@ impl Worker {
             let serving = results::serve(result_queue, sender);
             let _ = results_ended.run_until_cancelled(serving).await;
         }));
+        let (sender, repeats_ended) = (shared.clone(), ended.clone());
+        help(Box::pin(async move {
+            let repeating = results::repeat(sender);
+            let _ = repeats_ended.run_until_cancelled(repeating).await;
+        }));
 
         let started = stop.run_until_cancelled(consume(&shared)).await;
         let consumers = started.unwrap_or_default();
@@ -187,6 +194,7 @@ impl Worker {
             results,
             runs: TaskTracker::new(),
             changed: Notify::new(),
+            heard: Notify::new(),
             draining: CancellationToken::new(),
             drained: CancellationToken::new(),
         }
@@ -203,9 +211,11 @@ impl Shared {
                 .available_permits()
                 .min(self.room.available_permits())
         };
+        let leases = self.leases.lock();
         Load {
             free,
-            held: self.leases.lock().len(),
+            held: leases.len(),
+            stranded: leases.stranded(),
         }
     }
 

@@ -32,6 +32,13 @@ impl EventType for TaskFinished {
     const NAME: &'static str = "task.finished.v1";
 }
 
+impl TaskFinished {
+    /// Returns the id of the message that ends an attempt: whatever says it again has the same, and counts once.
+    pub fn message_id(task_id: &str, attempt: u32) -> String {
+        format!("finished:{task_id}:{attempt}")
+    }
+}
+
 impl EventType for TaskProgress {
     const NAME: &'static str = "task.progress.v1";
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::store::{Redrive, Spot, Store};
 
-/// Header of a message that was sent again: how often.
+/// Header of a message that was sent again: how often. Its first sender may have written it, too.
 const HEADER_REDRIVES: &str = "x-redrives";
 /// What brokers add to the headers of a message that dies; sent again, it begins anew.
 const MARKS: [&str; 6] = [

@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sutazai_proto::ids::TaskId;
+use sutazai_messaging::topology;
+use sutazai_proto::{ids::TaskId, tasks::v1::TaskFinished};
 
 use crate::credit::{AttemptRef, Credit, Worker};
 use crate::error::Error;
 use crate::outbox::Bell;
-use crate::store::{Standing, Store};
-use crate::task::{Refusal, State};
+use crate::store::{Report, Standing, Store};
+use crate::task::{Outcome, Refusal, State};
 use crate::watch::Watchers;
 
 /// The leases of all workers; clones share them.
@@ -91,14 +92,18 @@ impl Leases {
             .collect())
     }
 
-    /// Notes what a worker could begin, renews its leases, and says what to stop.
+    /// Notes what a worker could begin and what `stopped` as it was to, renews its leases, and says what to stop.
     pub(crate) async fn heartbeat(
         &self,
         worker: &Worker,
         credits: &[Credit],
         leases: &[AttemptRef],
+        stopped: &[AttemptRef],
     ) -> Result<Vec<(AttemptRef, Verdict)>, Error> {
-        // Leases first: they have a time to keep.
+        if !stopped.is_empty() {
+            self.end(worker, stopped).await?;
+        }
+        // Leases before credits: they have a time to keep.
         let standings = match leases {
             [] => Vec::new(),
             leases => self.store.renew(worker, leases).await?,
@@ -111,6 +116,27 @@ impl Leases {
             .iter()
             .map(|standing| (standing.lease, verdict(standing)))
             .collect())
+    }
+}
+
+impl Leases {
+    /// Ends attempts that were cancelled, without the message that says so: the broker does not take it. Should it
+    /// come later, it is known by its id.
+    async fn end(&self, worker: &Worker, stopped: &[AttemptRef]) -> Result<(), Error> {
+        let report = |ended: &AttemptRef| Report {
+            consumer: topology::COORDINATOR_EVENTS,
+            message_id: TaskFinished::message_id(&ended.task.to_string(), ended.attempt),
+            ended: *ended,
+            worker: worker.clone(),
+            outcome: Outcome::Cancelled,
+        };
+        let reports: Vec<Report> = stopped.iter().map(report).collect();
+        let (_, changes) = self.store.finish(&reports).await?;
+        if !changes.is_empty() {
+            self.watchers.changed(&changes);
+            self.bell.ring();
+        }
+        Ok(())
     }
 }
 

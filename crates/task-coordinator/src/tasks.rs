@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::outbox::Bell;
 use crate::store::{Page, Place, ReleaseRef, Store, Submitted, View};
 use crate::submission::Submission;
+use crate::task::Task;
 use crate::watch::{Item, Progress, Watchers, follow};
 
 /// The tasks of all tenants; clones share them.
@@ -65,23 +66,23 @@ impl Tasks {
         &self,
         tenant: &str,
         page: Page,
-    ) -> Result<(Vec<View>, Option<Place>), Error> {
+    ) -> Result<(Vec<Task>, Option<Place>), Error> {
         let wanted = page.limit;
         // One more than wanted tells whether there is a next page.
         let more = Page {
             limit: wanted.saturating_add(1),
             ..page
         };
-        let mut views = self.store.list(tenant, &more).await?;
+        let mut tasks = self.store.list(tenant, &more).await?;
         let fits = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let is_last = views.len() <= fits;
-        views.truncate(fits);
-        let last = views.last().filter(|_| !is_last);
-        let next = last.map(|view| Place {
-            created_at: view.task.created_at,
-            id: view.task.id,
+        let is_last = tasks.len() <= fits;
+        tasks.truncate(fits);
+        let last = tasks.last().filter(|_| !is_last);
+        let next = last.map(|task| Place {
+            created_at: task.created_at,
+            id: task.id,
         });
-        Ok((views, next))
+        Ok((tasks, next))
     }
 
     /// Asks for the end of a task.

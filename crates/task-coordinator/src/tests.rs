@@ -122,7 +122,10 @@ impl Bench {
             },
             free_slots,
         });
-        self.leases.heartbeat(worker, &credits, &[]).await.unwrap();
+        self.leases
+            .heartbeat(worker, &credits, &[], &[])
+            .await
+            .unwrap();
     }
 
     async fn submit(&self) -> TaskId {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use sutazai_proto::tasks::v1::{LeaseRef, LeaseStatus, LeaseVerdict, TaskFinished};
+use sutazai_proto::tasks::v1::{
+    LeaseRef, LeaseStatus, LeaseVerdict, TaskFinished, task_finished::Outcome,
+};
 
 /// Heartbeats that may renew a finished attempt before its result is sent again.
 const PATIENCE: u32 = 2;
@@ -26,9 +28,18 @@ enum Phase {
     /// Kept until the coordinator says that the task has ended.
     Finished {
         result: TaskFinished,
-        /// Heartbeats that renewed it since it was sent; `None` while it was not.
-        beats: Option<u32>,
+        sending: Sending,
     },
+}
+
+/// How far a result has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Waiting,
+    /// The broker did not take it over.
+    Refused,
+    /// The broker took it over; so many heartbeats renewed it since.
+    Taken(u32),
 }
 
 /// What a verdict asks for.
@@ -76,7 +87,7 @@ impl<H> Leases<H> {
             Some(held) if matches!(held.phase, Phase::Running) => {
                 held.phase = Phase::Finished {
                     result,
-                    beats: None,
+                    sending: Sending::Waiting,
                 };
                 true
             }
@@ -84,13 +95,24 @@ impl<H> Leases<H> {
         }
     }
 
-    /// Notes that the broker took a result over.
-    pub(crate) fn sent(&mut self, task_id: &str, attempt: u32) {
+    /// Notes whether the broker took a result over.
+    pub(crate) fn sent(&mut self, task_id: &str, attempt: u32, taken: bool) {
         if let Some(held) = self.current(task_id, attempt)
-            && let Phase::Finished { beats, .. } = &mut held.phase
+            && let Phase::Finished { sending, .. } = &mut held.phase
         {
-            *beats = Some(0);
+            *sending = if taken {
+                Sending::Taken(0)
+            } else {
+                Sending::Refused
+            };
         }
+    }
+
+    /// Counts the attempts that stopped as they were asked to and whose results have no broker to go to: the
+    /// next heartbeat ends them.
+    pub(crate) fn stranded(&self) -> usize {
+        let held = self.held.values();
+        held.filter(|held| held.is_stranded()).count()
     }
 
     /// Lists what the next heartbeat renews.
@@ -98,6 +120,7 @@ impl<H> Leases<H> {
         let lease = |(task_id, held): (&String, &Held<H>)| LeaseRef {
             task_id: task_id.clone(),
             attempt: held.attempt,
+            cancelled: held.is_stranded(),
         };
         self.held.iter().map(lease).collect()
     }
@@ -105,10 +128,12 @@ impl<H> Leases<H> {
     /// Lists the results that were not taken over, or that the coordinator should know by now.
     pub(crate) fn due_results(&self) -> Vec<TaskFinished> {
         let due = |held: &Held<H>| match &held.phase {
-            Phase::Finished { result, beats } if beats.is_none_or(|beats| beats >= PATIENCE) => {
-                Some(result.clone())
-            }
-            _ => None,
+            Phase::Finished {
+                sending: Sending::Taken(beats),
+                ..
+            } if *beats < PATIENCE => None,
+            Phase::Finished { result, .. } => Some(result.clone()),
+            Phase::Running => None,
         };
         self.held.values().filter_map(due).collect()
     }
@@ -128,8 +153,10 @@ impl<H> Leases<H> {
                 match &mut held.phase {
                     Phase::Running if renewed == LeaseVerdict::Cancel => {}
                     Phase::Running => return Reaction::Keep,
-                    Phase::Finished { beats, .. } => {
-                        *beats = beats.map(|beats| beats.saturating_add(1));
+                    Phase::Finished { sending, .. } => {
+                        if let Sending::Taken(beats) = sending {
+                            *beats = beats.saturating_add(1);
+                        }
                         return Reaction::Keep;
                     }
                 }
@@ -147,8 +174,21 @@ impl<H> Leases<H> {
     }
 }
 
+impl<H> Held<H> {
+    fn is_stranded(&self) -> bool {
+        match &self.phase {
+            Phase::Finished { result, sending } => {
+                *sending == Sending::Refused
+                    && matches!(result.outcome, Some(Outcome::Cancelled(_)))
+            }
+            Phase::Running => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use sutazai_proto::tasks::v1::AttemptCancelled;
     use sutazai_proto::tasks::v1::LeaseVerdict::{Cancel, Lost, Renewed, Terminal, Unspecified};
 
     use super::*;
@@ -181,7 +221,9 @@ mod tests {
         assert!(leases.due_results().is_empty());
         assert!(leases.finish(result(1)));
         assert_eq!(leases.due_results(), [result(1)], "not taken over yet");
-        leases.sent("t", 1);
+        leases.sent("t", 1, false);
+        assert_eq!(leases.due_results(), [result(1)], "refused");
+        leases.sent("t", 1, true);
         for _ in 0..PATIENCE {
             assert!(
                 leases.due_results().is_empty(),
@@ -218,6 +260,30 @@ mod tests {
             "there is nothing to stop"
         );
         assert_eq!(leases.renewals().len(), 1);
+    }
+
+    #[test]
+    fn r5_a_cancelled_attempt_without_a_broker_ends_by_the_heartbeat() {
+        let mut leases = running();
+        let result = TaskFinished {
+            outcome: Some(Outcome::Cancelled(AttemptCancelled {})),
+            ..result(1)
+        };
+        assert!(leases.finish(result));
+        let told = |leases: &Leases<_>| (leases.stranded(), leases.renewals()[0].cancelled);
+        assert_eq!(told(&leases), (0, false), "its message is on the way");
+        leases.sent("t", 1, false);
+        assert_eq!(told(&leases), (1, true));
+        leases.sent("t", 1, true);
+        assert_eq!(told(&leases), (0, false), "its message ends it");
+    }
+
+    #[test]
+    fn only_what_was_asked_to_stop_ends_by_the_heartbeat() {
+        let mut leases = running();
+        assert!(leases.finish(result(1)));
+        leases.sent("t", 1, false);
+        assert_eq!(leases.stranded(), 0, "a result has to be stored");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Load {
     pub(crate) free: usize,
     /// Leases it holds.
     pub(crate) held: usize,
+    /// Attempts that only a heartbeat can end.
+    pub(crate) stranded: usize,
 }
 
 /// Remembers the newest heartbeat and decides on the next one.
@@ -64,12 +66,13 @@ impl Pace {
         self.newest = Some((at, Sent::Failed));
     }
 
-    /// The first free slot, no free slot any more, over half of the slots changed, or many leases
-    /// to ask about.
+    /// The first free slot, no free slot any more, over half of the slots changed, many leases to ask about, or
+    /// an attempt to end.
     fn noticeable(&self, reported: Load, now: Load) -> bool {
         (reported.free == 0) != (now.free == 0)
             || reported.free.abs_diff(now.free) * 2 > self.slots
             || now.held >= self.many
+            || now.stranded > reported.stranded
     }
 }
 
@@ -78,11 +81,29 @@ mod tests {
     use super::*;
 
     fn load(free: usize, held: usize) -> Load {
-        Load { free, held }
+        Load {
+            free,
+            held,
+            stranded: 0,
+        }
     }
 
     fn wait(pace: &Pace, at: Instant, load: Load) -> Duration {
         pace.due(load).unwrap() - at
+    }
+
+    #[test]
+    fn r5_an_attempt_that_only_a_heartbeat_ends_hurries_it_once() {
+        let mut pace = Pace::new(8, 100);
+        let at = Instant::now();
+        pace.answered(at, load(7, 1));
+        let stranded = Load {
+            stranded: 1,
+            ..load(7, 1)
+        };
+        assert_eq!(wait(&pace, at, stranded), SHORTEST);
+        pace.answered(at, stranded);
+        assert_eq!(wait(&pace, at, stranded), BUSY, "it was told");
     }
 
     #[test]

@@ -45,6 +45,18 @@ pub(crate) async fn serve(results: mpsc::Receiver<Waiting>, shared: Arc<Shared>)
     }
 }
 
+/// Sends again, after each heartbeat, what the coordinator should know and does not.
+pub(crate) async fn repeat(shared: Arc<Shared>) {
+    loop {
+        shared.heard.notified().await;
+        let due = shared.leases.lock().due_results();
+        if !due.is_empty() {
+            let due = due.iter().map(|result| shared.address(result));
+            shared.send_results(due.collect()).await;
+        }
+    }
+}
+
 impl Shared {
     /// Keeps the outcome of an attempt and sends it, unless the lease was lost meanwhile.
     pub(crate) async fn conclude(
@@ -71,15 +83,6 @@ impl Shared {
         }
     }
 
-    /// Sends again what the coordinator should know and does not.
-    pub(crate) async fn repeat_results(&self) {
-        let due = self.leases.lock().due_results();
-        if !due.is_empty() {
-            let due = due.iter().map(|result| self.address(result));
-            self.send_results(due.collect()).await;
-        }
-    }
-
     /// Repetitions carry the same id, so that the coordinator's inbox drops them.
     fn address(&self, result: &TaskFinished) -> Addressed {
         let TaskFinished {
@@ -87,7 +90,7 @@ impl Shared {
         } = result;
         let message = Outgoing::event(self.source, topology::EVENTS, TaskFinished::NAME, result)
             .with_task(task_id, Some(*attempt))
-            .with_id(format!("finished:{task_id}:{attempt}"));
+            .with_id(TaskFinished::message_id(task_id, *attempt));
         Addressed {
             task_id: task_id.clone(),
             attempt: *attempt,
@@ -102,12 +105,11 @@ impl Shared {
             .unzip();
         let outcomes = self.broker.publish_all(messages).await;
         for ((task_id, attempt), outcome) in of.iter().zip(outcomes) {
-            match outcome {
-                Ok(()) => self.leases.lock().sent(task_id, *attempt),
-                Err(error) => {
-                    tracing::warn!(%error, task_id, attempt, "result was not taken over, will be sent again");
-                }
+            if let Err(error) = &outcome {
+                tracing::warn!(%error, task_id, attempt, "result was not taken over, will be sent again");
             }
+            self.leases.lock().sent(task_id, *attempt, outcome.is_ok());
         }
+        self.changed.notify_one();
     }
 }

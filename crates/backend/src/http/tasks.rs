@@ -34,8 +34,6 @@ use crate::{cursor::Cursors, error::Error, peers::Peers};
 const PATH: &str = "/api/v1/tasks";
 /// Says that an earlier request with the same key created the task.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Largest answer of the coordinator: a full page of tasks with their inputs and results.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -160,10 +158,7 @@ pub(super) async fn list(
             ServiceName::TaskCoordinator,
             &principal,
             request,
-            async |channel, request| {
-                let mut client = TasksClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-                client.list_tasks(request).await
-            },
+            async |channel, request| TasksClient::new(channel).list_tasks(request).await,
         )
         .await?;
     let next = found
@@ -171,11 +166,7 @@ pub(super) async fn list(
         .map(|page| page.next_cursor)
         .filter(|cursor| !cursor.is_empty());
     let page = Page {
-        items: found
-            .tasks
-            .into_iter()
-            .map(|task| TaskAnswer::from(task).in_list())
-            .collect(),
+        items: found.tasks.into_iter().map(TaskAnswer::from).collect(),
         next_cursor: next.map(|cursor| access.cursors.seal(&scope, &cursor)),
     };
     Ok(page.answer(PATH, query.limit, &filters))

@@ -17,6 +17,8 @@ use crate::message::Outgoing;
 const LIMIT: Duration = Duration::from_secs(5);
 /// How many messages of a batch are unconfirmed at a time.
 const WINDOW: usize = 128;
+/// Said of messages that come after one that was not confirmed in time.
+const SILENT: &str = "an earlier message was not confirmed";
 /// Names of direct answers: they are always reported as unroutable, though they arrive.
 const DIRECT_REPLY: &str = "amq.rabbitmq.reply-to.";
 
@@ -60,7 +62,8 @@ impl Publisher {
     }
 
     /// Publishes several, in order. Neighbours that need no report of where they went are sent
-    /// before the first of them is confirmed.
+    /// before the first of them is confirmed. Once the broker keeps silent about one, the rest has failed:
+    /// each would wait as long.
     pub(super) async fn all(&self, messages: &[Outgoing]) -> Vec<Result<(), BrokerError>> {
         let mut results = Vec::with_capacity(messages.len());
         for run in messages.chunk_by(|a, b| self.is_mandatory(a) == self.is_mandatory(b)) {
@@ -69,7 +72,11 @@ impl Publisher {
                 continue;
             }
             for message in run {
-                results.push(self.one(message).await);
+                let sent = match results.last() {
+                    Some(last) if is_unavailable(last) => Err(late(SILENT)),
+                    _ => self.one(message).await,
+                };
+                results.push(sent);
             }
         }
         results
@@ -87,49 +94,30 @@ impl Publisher {
                 return messages.iter().map(same).collect();
             }
         };
-        let mut flight: VecDeque<(&Outgoing, PublisherConfirm)> = VecDeque::new();
+        let mut flight = Flight::default();
         for message in messages {
-            if flight.len() == WINDOW {
-                self.land(&mut flight, &mut results).await;
+            if flight.waiting.len() == WINDOW {
+                flight.land(self, &mut results).await;
             }
             // What can not be sent has its result in its place: all before it are settled first.
             let sent = match message.check() {
-                Ok(()) => self.sent_in_time(&lane.channel, message).await,
                 Err(unfit) => Err(unfit.into()),
+                Ok(()) if flight.lost => Err(late(SILENT)),
+                Ok(()) => self.sent_in_time(&lane.channel, message).await,
             };
             match sent {
-                Ok(confirm) => flight.push_back((message, confirm)),
+                Ok(confirm) => flight.waiting.push_back((message, confirm)),
                 Err(error) => {
-                    while !flight.is_empty() {
-                        self.land(&mut flight, &mut results).await;
-                    }
-                    results.push(Err(error));
+                    flight.land_all(self, &mut results).await;
+                    flight.enter(&mut results, Err(error));
                 }
             }
         }
-        while !flight.is_empty() {
-            self.land(&mut flight, &mut results).await;
-        }
-        if lane.channel.status().connected() && !results.iter().any(is_unavailable) {
+        flight.land_all(self, &mut results).await;
+        if lane.channel.status().connected() && !flight.lost {
             lane.keep();
         }
         results
-    }
-
-    /// Waits for the oldest confirm in flight.
-    async fn land(
-        &self,
-        flight: &mut VecDeque<(&Outgoing, PublisherConfirm)>,
-        results: &mut Vec<Result<(), BrokerError>>,
-    ) {
-        let Some((message, confirm)) = flight.pop_front() else {
-            return;
-        };
-        results.push(match timeout(LIMIT, confirm).await {
-            Ok(Ok(confirmation)) => self.judge(message, &confirmation),
-            Ok(Err(error)) => Err(refused(message, error)),
-            Err(_) => Err(late("no confirm came")),
-        });
     }
 
     /// Tells whether the broker must report a message that no queue took.
@@ -189,6 +177,50 @@ impl Publisher {
                 properties(message, &self.user).map_err(unfit)?,
             )
             .await
+    }
+}
+
+/// What is sent and not confirmed yet, on one channel.
+#[derive(Default)]
+struct Flight<'a> {
+    waiting: VecDeque<(&'a Outgoing, PublisherConfirm)>,
+    /// The broker kept silent, or the channel broke: nothing more is sent on it.
+    lost: bool,
+}
+
+impl Flight<'_> {
+    /// Waits for the oldest confirm. When none comes in time, none is waited for any more.
+    async fn land(&mut self, publisher: &Publisher, results: &mut Vec<Result<(), BrokerError>>) {
+        let Some((message, confirm)) = self.waiting.pop_front() else {
+            return;
+        };
+        match timeout(LIMIT, confirm).await {
+            Ok(Ok(confirmation)) => self.enter(results, publisher.judge(message, &confirmation)),
+            Ok(Err(error)) => self.enter(results, Err(refused(message, error))),
+            Err(_) => {
+                self.enter(results, Err(late("no confirm came")));
+                results.extend(self.waiting.drain(..).map(|_| Err(late(SILENT))));
+            }
+        }
+    }
+
+    async fn land_all(
+        &mut self,
+        publisher: &Publisher,
+        results: &mut Vec<Result<(), BrokerError>>,
+    ) {
+        while !self.waiting.is_empty() {
+            self.land(publisher, results).await;
+        }
+    }
+
+    fn enter(
+        &mut self,
+        results: &mut Vec<Result<(), BrokerError>>,
+        result: Result<(), BrokerError>,
+    ) {
+        self.lost |= is_unavailable(&result);
+        results.push(result);
     }
 }
 

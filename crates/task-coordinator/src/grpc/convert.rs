@@ -9,7 +9,7 @@ use sutazai_proto::{ErrorCode, tasks::v1};
 
 use crate::credit::TaskType;
 use crate::store::View;
-use crate::task::{EffectMode, Event, Failure, Outcome, Payload, Recorded, State};
+use crate::task::{EffectMode, Event, Failure, Outcome, Payload, Recorded, State, Task};
 use crate::watch::Item;
 
 /// Stands for a content type that is missing or can not be one.
@@ -70,11 +70,15 @@ pub(super) fn state(state: State) -> v1::TaskState {
 }
 
 pub(super) fn task(view: View) -> v1::Task {
-    let View {
-        task,
-        input,
-        result,
-    } = view;
+    v1::Task {
+        input: Some(payload(view.input)),
+        result: view.result.map(payload),
+        ..head(view.task)
+    }
+}
+
+/// What a list shows of a task: all but its payloads.
+pub(super) fn head(task: Task) -> v1::Task {
     v1::Task {
         id: task.id.to_string(),
         r#type: task.spec.task_type.to_string(),
@@ -83,8 +87,8 @@ pub(super) fn task(view: View) -> v1::Task {
         attempt: task.attempt,
         max_attempts: task.spec.max_attempts,
         effect_mode: effect_mode(task.spec.effect_mode).into(),
-        input: Some(payload(input)),
-        result: result.map(payload),
+        input: None,
+        result: None,
         error: task.error.as_ref().map(error),
         created_at: Some(timestamp(task.created_at)),
         updated_at: Some(timestamp(task.updated_at)),

@@ -61,10 +61,10 @@ impl leases_server::Leases for LeasesApi {
         } = request.into_inner();
         let worker = read_worker(&worker).map_err(refuse)?;
         let credits = read_credits(credits).map_err(refuse)?;
-        let leases = read_leases(&leases).map_err(refuse)?;
+        let (leases, stopped) = read_leases(&leases).map_err(refuse)?;
         let verdicts = self
             .0
-            .heartbeat(&worker, &credits, &leases)
+            .heartbeat(&worker, &credits, &leases, &stopped)
             .await
             .map_err(refuse)?;
         let leases = verdicts
@@ -88,18 +88,21 @@ fn read_worker(text: &str) -> Result<Worker, Error> {
     Worker::parse(text).ok_or_else(|| invalid("/worker", "is not an instance id"))
 }
 
-fn read_leases(leases: &[LeaseRef]) -> Result<Vec<AttemptRef>, Error> {
+/// Reads leases: all of them, and those whose attempt was cancelled.
+fn read_leases(leases: &[LeaseRef]) -> Result<(Vec<AttemptRef>, Vec<AttemptRef>), Error> {
     few("/leases", leases.len())?;
-    leases
-        .iter()
-        .map(|lease| {
-            let task = lease.task_id.parse().map_err(|_| Error::InvalidId)?;
-            Ok(AttemptRef {
-                task,
-                attempt: lease.attempt,
-            })
-        })
-        .collect()
+    let (mut all, mut cancelled) = (Vec::with_capacity(leases.len()), Vec::new());
+    for lease in leases {
+        let attempt = AttemptRef {
+            task: lease.task_id.parse().map_err(|_| Error::InvalidId)?,
+            attempt: lease.attempt,
+        };
+        all.push(attempt);
+        if lease.cancelled {
+            cancelled.push(attempt);
+        }
+    }
+    Ok((all, cancelled))
 }
 
 fn read_credits(credits: Vec<v1::WorkerCredit>) -> Result<Vec<Credit>, Error> {

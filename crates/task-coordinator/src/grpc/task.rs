@@ -51,10 +51,10 @@ impl tasks_server::Tasks for TasksApi {
     ) -> Result<Response<ListTasksResponse>, Status> {
         let principal = allowed(&request, Permission::TasksRead)?;
         let page = list::read(request.into_inner()).map_err(refuse)?;
-        let (views, next) = self.0.list(&principal.tenant, page).await.map_err(refuse)?;
+        let (tasks, next) = self.0.list(&principal.tenant, page).await.map_err(refuse)?;
         let next = next.map(|place| place::cursor(place.created_at, place.id.as_uuid()));
         Ok(Response::new(ListTasksResponse {
-            tasks: views.into_iter().map(convert::task).collect(),
+            tasks: tasks.into_iter().map(convert::head).collect(),
             page: Some(PageInfo {
                 next_cursor: next.unwrap_or_default(),
             }),

@@ -54,6 +54,9 @@ struct Row {
 
 impl Store {
     /// Keeps a message. One that was sent again since it died is dead again.
+    ///
+    /// Anybody can write any count into a message: it is compared with the count here, and never
+    /// taken over.
     pub(crate) async fn keep_dead_letter(
         &self,
         letter: &DeadLetter,
@@ -64,13 +67,13 @@ impl Store {
                 sqlx::query!(
                     "insert into stray_messages (id, message_id, queue, reason, headers, body,
                          content_type, routing_key, reply_to, correlation_id, user_id, task_id,
-                         size, redrives, fingerprint)
-                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                         size, fingerprint)
+                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
                      on conflict (fingerprint) do update
-                     set redrives = excluded.redrives, reason = excluded.reason,
+                     set redrives = stray_messages.redrives + 1, reason = excluded.reason,
                          headers = excluded.headers, received_at = now(), redriven_at = null,
                          redrive_started_at = null
-                     where stray_messages.redrives < excluded.redrives",
+                     where stray_messages.redrives < $15",
                     letter.id,
                     letter.message_id,
                     letter.queue,
@@ -84,8 +87,8 @@ impl Store {
                     letter.properties.user_id,
                     letter.task,
                     decoded(i64::try_from(letter.size))?,
-                    decoded(i32::try_from(letter.redrives))?,
                     fingerprint,
+                    i32::try_from(letter.redrives).unwrap_or(i32::MAX),
                 )
                 .execute(self.db.pool())
                 .await

@@ -71,8 +71,8 @@ impl Store {
             .db
             .run("retention.strays", async {
                 sqlx::query!(
-                    "delete from stray_messages where message_id in (
-                         select message_id from stray_messages
+                    "delete from stray_messages where id in (
+                         select id from stray_messages
                          where received_at < now() - make_interval(secs => $1)
                          order by received_at limit $2 for update skip locked)",
                     seconds(ages.tasks),

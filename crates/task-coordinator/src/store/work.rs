@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use sutazai_persistence::DatabaseError;
 use sutazai_proto::ids::TaskId;
 
@@ -179,6 +180,21 @@ impl Store {
                         })
                     })
                     .collect()
+            })
+            .await
+    }
+
+    /// Returns the time by the clock that leases go by.
+    ///
+    /// Assigning a transaction id is a write, as a renewal is: a server that takes none does not answer.
+    pub(crate) async fn clock(&self) -> Result<DateTime<Utc>, DatabaseError> {
+        self.db
+            .run("lease.clock", async {
+                sqlx::query_scalar!(
+                    r#"select clock_timestamp() as "now!" from pg_current_xact_id()"#
+                )
+                .fetch_one(self.db.pool())
+                .await
             })
             .await
     }

@@ -1,13 +1,20 @@
 //! Claims, leases, and what happens when a worker is lost.
 
+use chrono::TimeDelta;
+
 use super::*;
 use crate::lease::Verdict;
+use crate::reaper::Sight;
 use crate::store::Finished;
 use crate::task::Refusal;
 
 impl Bench {
     async fn verdict(&self, worker: &Worker, lease: AttemptRef) -> Verdict {
-        self.leases.heartbeat(worker, &[], &[lease]).await.unwrap()[0].1
+        self.leases
+            .heartbeat(worker, &[], &[lease], &[])
+            .await
+            .unwrap()[0]
+            .1
     }
 }
 
@@ -95,7 +102,11 @@ async fn many_leases_are_renewed_in_one_call_each_with_its_verdict() {
     bench.finish(leases[1], &worker, success()).await;
     bench.tasks.cancel(TENANT, leases[2].task).await.unwrap();
     bench.finish(leases[4], &worker, failed(true)).await;
-    let answers = bench.leases.heartbeat(&worker, &[], &leases).await.unwrap();
+    let answers = bench
+        .leases
+        .heartbeat(&worker, &[], &leases, &[])
+        .await
+        .unwrap();
     let (refs, verdicts): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
     assert_eq!(refs, leases);
     let expected = [
@@ -141,7 +152,11 @@ async fn tsk_06_two_hundred_late_workers_change_nothing() {
         accepted += usize::from(finished != [Finished::Stale]);
     }
     assert_eq!(accepted, 0);
-    let verdicts = bench.leases.heartbeat(&slow, &[], &late).await.unwrap();
+    let verdicts = bench
+        .leases
+        .heartbeat(&slow, &[], &late, &[])
+        .await
+        .unwrap();
     assert!(
         verdicts
             .iter()
@@ -266,6 +281,67 @@ async fn tsk_07_at_most_once_is_interrupted_and_never_released_again() {
         bench.kinds(attempt.task).await,
         ["created", "released", "started", "interrupted"]
     );
+}
+
+/// What the reaper knows that has looked once a second, `since` so many seconds and for six.
+async fn sight(bench: &Bench, since: i64) -> Sight {
+    let first = bench.store.clock().await.unwrap() - TimeDelta::seconds(since);
+    let mut sight = Sight::default();
+    for second in 0..=6 {
+        sight.look(first + TimeDelta::seconds(second));
+    }
+    sight
+}
+
+#[tokio::test]
+async fn tsk_06_a_lease_that_ran_out_during_an_outage_is_left_to_its_worker_first() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("w", 5).await;
+    let live = bench.begin(&worker, ONCE).await;
+    let dead = bench.begin(&worker, ONCE).await;
+    let rename = async |statement: &'static str| {
+        sqlx::query(statement)
+            .execute(bench.db.pool())
+            .await
+            .unwrap();
+    };
+    let mut seeing = sight(&bench, 6).await;
+    assert_eq!(bench.reaper.round(&mut seeing).await.unwrap(), 0);
+
+    rename("alter table leases rename to away").await;
+    bench.reaper.round(&mut seeing).await.unwrap_err();
+    rename("alter table away rename to leases").await;
+    bench.pass(16).await;
+    assert_eq!(
+        bench.reaper.round(&mut seeing).await.unwrap(),
+        0,
+        "whoever comes first"
+    );
+    let standings = bench.store.renew(&worker, &[live]).await.unwrap();
+    assert!(standings[0].renewed);
+
+    // The grace has passed.
+    let mut seeing = sight(&bench, 6).await;
+    assert_eq!(bench.reaper.round(&mut seeing).await.unwrap(), 1);
+    is(&bench.task(live.task).await, State::Running);
+    is(&bench.task(dead.task).await, State::Interrupted);
+}
+
+#[tokio::test]
+async fn tsk_06_a_reaper_that_was_stopped_leaves_leases_to_their_workers_first() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("w", 5).await;
+    let attempt = bench.begin(&worker, ONCE).await;
+    let mut seeing = sight(&bench, 26).await;
+    bench.pass(16).await;
+    assert_eq!(
+        bench.reaper.round(&mut seeing).await.unwrap(),
+        0,
+        "it looked last 20 s ago"
+    );
+    is(&bench.task(attempt.task).await, State::Running);
+    let standings = bench.store.renew(&worker, &[attempt]).await.unwrap();
+    assert!(standings[0].renewed);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Cancelling and expiring.
 
 use chrono::TimeDelta;
+use sutazai_proto::tasks::v1::TaskFinished;
 
 use super::*;
 use crate::lease::Verdict;
+use crate::store::Finished;
 
 #[tokio::test]
 async fn a_queued_task_is_cancelled_at_once_and_asking_again_changes_nothing() {
@@ -37,7 +39,7 @@ async fn a_running_task_is_cancelled_when_its_worker_stops() {
     assert!(view.task.cancel_requested);
     let verdicts = bench
         .leases
-        .heartbeat(&worker, &[], &[attempt])
+        .heartbeat(&worker, &[], &[attempt], &[])
         .await
         .unwrap();
     assert_eq!(verdicts, [(attempt, Verdict::Cancel)]);
@@ -51,6 +53,34 @@ async fn a_running_task_is_cancelled_when_its_worker_stops() {
         "cancelled",
     ];
     assert_eq!(bench.kinds(attempt.task).await, expected);
+}
+
+#[tokio::test]
+async fn r5_a_running_task_is_cancelled_without_a_broker() {
+    let bench = Bench::start().await;
+    let worker = bench.worker("w", 5).await;
+    let attempt = bench.begin(&worker, TYPE).await;
+    bench.tasks.cancel(TENANT, attempt.task).await.unwrap();
+    let verdicts = bench
+        .leases
+        .heartbeat(&worker, &[], &[attempt], &[attempt])
+        .await
+        .unwrap();
+    assert_eq!(verdicts, [(attempt, Verdict::Terminal)]);
+    is(&bench.task(attempt.task).await, State::Cancelled);
+
+    let message = TaskFinished::message_id(&attempt.task.to_string(), attempt.attempt);
+    let late = report(
+        topology::COORDINATOR_EVENTS,
+        &message,
+        attempt,
+        &worker,
+        Outcome::Cancelled,
+    );
+    let (ends_of, changes) = bench.store.finish(&[late]).await.unwrap();
+    assert_eq!(ends_of, [Finished::Repeated], "its message is known");
+    assert!(changes.is_empty());
+    assert_eq!(ends(&bench.history(attempt.task).await), 1);
 }
 
 #[tokio::test]
@@ -141,7 +171,7 @@ async fn a_task_expires_at_its_time_queued_or_running() {
     is(&bench.task(immortal).await, State::Queued);
     let verdicts = bench
         .leases
-        .heartbeat(&worker, &[], &[attempt])
+        .heartbeat(&worker, &[], &[attempt], &[])
         .await
         .unwrap();
     assert_eq!(verdicts, [(attempt, Verdict::Terminal)]);

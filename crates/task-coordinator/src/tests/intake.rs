@@ -347,6 +347,32 @@ async fn tsk_07_a_dead_letter_is_redriven_once_and_may_die_again() {
 }
 
 #[tokio::test]
+async fn tsk_07_a_letter_is_kept_and_redriven_whatever_count_its_sender_wrote_into_it() {
+    let bench = Bench::start().await;
+    let (_, consumers) = bench.door().await;
+    for claim in ["abc", "1", "2147483647", "3000000000", "99999999999"] {
+        let mut poison = message("{broken", None);
+        poison.id = format!("m-{claim}");
+        let header = ("x-redrives".to_owned(), claim.to_owned());
+        poison.headers.extend([header]);
+        bench.send(poison.clone()).await;
+        for redrives in 0..2 {
+            let letter = bench.dead().await;
+            assert_eq!(
+                (&letter.message_id, letter.redrives),
+                (&poison.id, redrives),
+                "our own count"
+            );
+            bench.letters().redrive(letter.id).await.unwrap();
+        }
+        let letter = bench.dead().await;
+        assert_eq!(letter.redrives, 2, "{claim}");
+        bench.letters().delete(letter.id).await.unwrap();
+    }
+    stop(consumers).await;
+}
+
+#[tokio::test]
 async fn sec_05_a_redriven_message_runs_for_its_author() {
     let bench = Bench::start().await;
     let (_, consumers) = bench.door().await;

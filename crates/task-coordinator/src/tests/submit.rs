@@ -1,6 +1,7 @@
 //! Submitting, reading and listing.
 
 use futures::future::join_all;
+use sutazai_messaging::{Delivery, message::Properties};
 use sutazai_proto::Coded;
 
 use super::*;
@@ -199,7 +200,7 @@ async fn a_list_shows_each_task_once_newest_first_also_while_tasks_arrive() {
         .await;
 
     let walk = async |states: Vec<State>, task_type: Option<&str>| {
-        let (mut seen, mut after): (Vec<View>, Option<Place>) = (Vec::new(), None);
+        let (mut seen, mut after): (Vec<Task>, Option<Place>) = (Vec::new(), None);
         loop {
             let task_type = task_type.map(|name| name.parse().unwrap());
             let page = Page {
@@ -208,8 +209,8 @@ async fn a_list_shows_each_task_once_newest_first_also_while_tasks_arrive() {
                 after,
                 limit: 4,
             };
-            let (views, next) = bench.tasks.list(TENANT, page).await.unwrap();
-            seen.extend(views);
+            let (tasks, next) = bench.tasks.list(TENANT, page).await.unwrap();
+            seen.extend(tasks);
             after = next;
             if after.is_none() {
                 return seen;
@@ -218,11 +219,11 @@ async fn a_list_shows_each_task_once_newest_first_also_while_tasks_arrive() {
     };
     let all = walk(vec![], None).await;
     assert_eq!(all.len(), 25);
-    let place = |view: &View| (view.task.created_at, view.task.id);
+    let place = |task: &Task| (task.created_at, task.id);
     assert!(all.windows(2).all(|pair| place(&pair[0]) > place(&pair[1])));
     let done = walk(vec![State::Succeeded], None).await;
     assert_eq!(done.len(), 13);
-    assert!(done.iter().all(|view| view.result.is_some()));
+    assert!(done.iter().all(|task| task.state == State::Succeeded));
     assert_eq!(walk(vec![], Some(ONCE)).await.len(), 5);
     assert_eq!(
         walk(vec![State::Queued, State::Succeeded], Some(ONCE))
@@ -301,4 +302,37 @@ async fn what_has_outlived_its_life_is_removed_and_nothing_else() {
         assert_eq!(left, 0, "{table}");
     }
     bench.submit_as(keyed("old", 2)).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_goes_by_its_own_age_whoever_else_has_its_message_id() {
+    let bench = Bench::start().await;
+    for body in ["old", "young"] {
+        let dead = Delivery {
+            id: "m-1".to_owned(),
+            queue: topology::INTAKE.to_owned(),
+            exchange: topology::TASKS.to_owned(),
+            routing_key: String::new(),
+            headers: BTreeMap::new(),
+            properties: Properties::default(),
+            content_type: "text/plain".to_owned(),
+            body: body.into(),
+            delivery_count: 0,
+        };
+        bench.letters().keep(&dead, "broken").await.unwrap();
+    }
+    let age = "update stray_messages set received_at = received_at - interval '3700 s'
+               where body = 'old'::bytea";
+    let old = sqlx::query(age).execute(bench.db.pool()).await.unwrap();
+    assert_eq!(old.rows_affected(), 1);
+    let ages = crate::store::Ages {
+        tasks: Duration::from_secs(3600),
+        keys: Duration::from_secs(3600),
+    };
+    bench.store.remove_outlived(&ages).await.unwrap();
+    let left: Vec<Vec<u8>> = sqlx::query_scalar("select body from stray_messages")
+        .fetch_all(bench.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(left, [b"young".to_vec()]);
 }

@@ -221,17 +221,6 @@ fn bounded(pointer: &str, value: Option<u32>, min: u32, max: u32) -> Result<(), 
     }
 }
 
-impl TaskAnswer {
-    /// Leaves out what a list does not show.
-    pub(super) fn in_list(self) -> Self {
-        Self {
-            input: None,
-            result: None,
-            ..self
-        }
-    }
-}
-
 impl From<Task> for TaskAnswer {
     fn from(task: Task) -> Self {
         Self {

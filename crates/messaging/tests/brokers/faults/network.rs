@@ -86,3 +86,23 @@ async fn trap_8_a_connection_that_went_silent_is_replaced() {
     assert!(open.elapsed() < AGAIN, "{:?}", open.elapsed());
     consumer.stop().await;
 }
+
+#[tokio::test]
+async fn a_batch_into_the_hole_waits_as_long_as_one_message() {
+    let place = Place::new().await;
+    let proxy = Proxy::start(place.server.port(), Way::Open).await;
+    let broker = declared(connect(through(&place, &proxy, ""), "worker")).await;
+    broker.publish(task("before")).await.unwrap();
+
+    proxy.turn(Way::BlackHole);
+    let silent = Instant::now();
+    let results = broker.publish_all((0..6).map(|n| task(&n.to_string())).collect());
+    let results = results.await;
+    assert_eq!(results.len(), 6);
+    for result in &results {
+        assert!(result.as_ref().is_err_and(is_down), "{result:?}");
+    }
+    // Five seconds for the first, and none for each further one.
+    let took = silent.elapsed();
+    assert!(took < Duration::from_secs(9), "{took:?}");
+}
