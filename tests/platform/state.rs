@@ -1,7 +1,13 @@
 //! Whose state it is, and how to keep or drop it.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
+use sutazai_servers::moved;
 use system_tests::program::program;
 
 use crate::process::{Dev, folder};
@@ -63,6 +69,53 @@ fn a_backup_keeps_what_a_reset_throws_away() {
     let dump = fs::read(&dump).expect("the dump");
     assert!(dump.starts_with(b"PGDMP"), "no dump of pg_dump");
     second.interrupt();
+}
+
+/// Returns where the database of a state folder lives by now.
+fn cluster(data: &Path) -> PathBuf {
+    moved::resolved(&data.join("postgres"))
+}
+
+#[test]
+fn a_database_that_has_to_live_elsewhere_is_dropped_with_its_secrets() {
+    if !rustix::process::geteuid().is_root() {
+        // Then the database runs under the same account, and lives here.
+        return;
+    }
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("its mode");
+    let (data, dump) = (
+        folder.path().join("state"),
+        folder.path().join("before.dump"),
+    );
+    let first = Dev::start(&mut dev(&program(), &data, &[]));
+    let submit = first.commands["a task, followed to its end"]
+        .as_str()
+        .expect("a command");
+    assert!(crate::process::shell(submit).status.success());
+    first.interrupt();
+    let before = cluster(&data);
+    assert!(!before.starts_with(folder.path()), "nothing has moved");
+    assert!(before.exists());
+
+    let more = ["--reset", "--backup", &dump.display().to_string()];
+    let second = Dev::start(&mut dev(&program(), &data, &more));
+    assert_eq!(tasks(&second), 0, "the reset kept a task");
+    second.interrupt();
+    let written = fs::read(&dump).expect("the dump");
+    assert!(written.starts_with(b"PGDMP"), "no dump of pg_dump");
+    assert!(!before.exists(), "the reset left the old database");
+
+    // A deleted folder takes the secrets along; the next one must not find a database that knows others.
+    let lost = cluster(&data);
+    fs::remove_dir_all(&data).expect("the folder");
+    let third = Dev::start(&mut dev(&program(), &data, &[]));
+    assert_eq!(tasks(&third), 0);
+    third.interrupt();
+    assert_ne!(cluster(&data), lost);
+    moved::forget(&data).expect("what moved");
+    let lost = lost.parent().expect("its place");
+    fs::remove_dir_all(lost).expect("what was lost");
 }
 
 #[test]

@@ -5,7 +5,7 @@ pub mod apply;
 mod check;
 mod site;
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, process::ExitCode};
 
 use sutazai_auth::keys::KeyError;
 use sutazai_gateway::{
@@ -126,7 +126,10 @@ pub async fn command(action: GatewayAction, screen: &Screen) -> Result<ExitCode,
 pub(crate) fn render(site: &SiteArgs) -> Result<PathBuf, Error> {
     let path = site.data.join(FILE);
     let text = site::declaration(site)?.to_yaml()?;
-    let written = fs::create_dir_all(&site.data).and_then(|()| fs::write(&path, text));
+    // Kong reads it under an account of its own, and it holds nothing but public keys.
+    let written = fs::create_dir_all(&site.data)
+        .and_then(|()| fs::write(&path, text))
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)));
     match written {
         Ok(()) => Ok(path),
         Err(source) => Err(Error::Write { path, source }),

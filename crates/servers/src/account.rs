@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// User and group ids of an account.
@@ -66,18 +66,6 @@ impl Account {
     }
 }
 
-/// Returns where data wanted at `path` can really live: below `/var/lib/sutazai` when the server's
-/// account can not reach `path`, as in a home folder of mode 0700.
-pub(crate) fn reachable(path: &Path, account: Option<Account>) -> PathBuf {
-    match account {
-        Some(account) if !account.reaches(path) => PathBuf::from(format!(
-            "/var/lib/sutazai/{:016x}",
-            fnv1a(path.as_os_str().as_encoded_bytes())
-        )),
-        _ => path.to_owned(),
-    }
-}
-
 /// 64-bit FNV-1a: the same folder has to give the same name in every version of this program, which
 /// the standard library's hasher does not promise.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
@@ -102,20 +90,5 @@ mod tests {
             })
         );
         assert_eq!(Account::parse(PASSWD, "postgres"), None);
-    }
-
-    #[test]
-    fn a_closed_folder_on_the_way_moves_the_data() {
-        let home = tempfile::tempdir().unwrap();
-        let stranger = Account {
-            uid: 4242,
-            gid: 4242,
-        };
-        let data = home.path().join("project/.run/postgres");
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(reachable(&data, Some(stranger)).starts_with("/var/lib/sutazai"));
-        assert_eq!(reachable(&data, None), data);
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        assert_eq!(reachable(&data, Some(stranger)), data);
     }
 }

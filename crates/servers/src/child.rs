@@ -1,4 +1,5 @@
-//! A server as a child process: unprivileged, in a group of its own, gone when its parent is.
+//! A server as a child process: unprivileged, in a group of its own that ends with it, gone when its
+//! parent is.
 
 use std::{
     env, io,
@@ -8,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    io::retry_on_intr,
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid},
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::account::Account;
@@ -91,7 +95,7 @@ pub(crate) async fn spawn(mut command: Command, name: &str) -> io::Result<Child>
     thread.spawn(move || match command.spawn() {
         Ok(mut child) => {
             let _ = started.send(Ok(child.id()));
-            end.send_replace(Some(child.wait().unwrap_or_default()));
+            end.send_replace(Some(outlive(&mut child)));
         }
         Err(error) => {
             let _ = started.send(Err(error));
@@ -104,6 +108,18 @@ pub(crate) async fn spawn(mut command: Command, name: &str) -> io::Result<Child>
         .and_then(Pid::from_raw)
         .ok_or_else(gone)?;
     Ok(Child { pid, ended })
+}
+
+/// Waits for the end of a child and of all that it leaves in its group: a server that is killed can not
+/// end its own children, and they may hold its ports.
+fn outlive(child: &mut std::process::Child) -> ExitStatus {
+    let group = Pid::from_child(child);
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    // It is reaped last: until then its id, which is that of the group, is nobody else's.
+    if retry_on_intr(|| waitid(WaitId::Pid(group), ended)).is_ok() {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    child.wait().unwrap_or_default()
 }
 
 /// Returns a port on 127.0.0.1 that nobody listens on now.

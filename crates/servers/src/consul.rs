@@ -114,7 +114,7 @@ impl Consul {
     /// Names what is missing with the way to get it, or carries the end of the server's log.
     pub async fn start(mut options: Options) -> Result<Self, StartError> {
         let program = PROGRAM.obtain().await?;
-        let (account, data) = start::place(&options.data);
+        let (account, data) = start::place(&options.data)?;
         options.data = data;
         let passes = |error: &StartError| matches!(error, StartError::Launch(error) if error.said(&TAKEN_PORT));
         start::again(passes, || async {

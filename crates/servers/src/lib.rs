@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod consul;
+pub mod moved;
 pub mod ollama;
+pub mod passage;
 pub mod postgres;
 pub mod process;
 pub mod programs;

@@ -86,7 +86,7 @@ impl Ollama {
     /// Names what is missing with its install command, or carries the end of the server's log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let program = obtain().await?;
-        let (account, data) = start::place(&options.data);
+        let (account, data) = start::place(&options.data)?;
         let preparing = LaunchError::preparing(&data);
         fs::create_dir_all(&data).map_err(&preparing)?;
         if let Some(account) = account {

@@ -79,7 +79,7 @@ impl Postgres {
     /// Names the missing binary with its install command, or carries the end of the server's log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let binaries = Binaries::find()?;
-        let (account, data) = start::place(&options.data);
+        let (account, data) = start::place(&options.data)?;
         let prepared = Prepared {
             binaries,
             account,

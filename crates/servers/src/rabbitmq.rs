@@ -99,7 +99,7 @@ impl RabbitMq {
     /// Names the missing package with its install command, or carries the end of the node's output.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let programs = Programs::find()?;
-        let (account, data) = start::place(&options.data);
+        let (account, data) = start::place(&options.data)?;
         let prepared = Prepared {
             programs,
             account,

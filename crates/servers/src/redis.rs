@@ -122,7 +122,7 @@ impl Redis {
     /// Names the missing program with its install command, or carries the end of the server's log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let program = program()?;
-        let (account, data) = start::place(&options.data);
+        let (account, data) = start::place(&options.data)?;
         let prepared = Prepared {
             program,
             account,

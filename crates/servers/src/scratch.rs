@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::postgres::{Options, Postgres, StartError};
 use crate::rabbitmq::{self, RabbitMq};
 use crate::start::LaunchError;
+use crate::{moved, passage};
 
 const FOLDER: &str = "sutazai-scratch-";
 
@@ -98,7 +99,7 @@ pub async fn vhost() -> Result<String, rabbitmq::StartError> {
 pub fn folder() -> io::Result<PathBuf> {
     sweep();
     let folder = env::temp_dir().join(format!("{FOLDER}{}", process::id()));
-    fs::create_dir_all(&folder)?;
+    passage::make(&folder)?;
     Ok(folder)
 }
 
@@ -133,6 +134,7 @@ fn sweep() {
             .and_then(Pid::from_raw)
             .is_some_and(|pid| test_kill_process(pid).is_ok());
         if !alive {
+            let _ = moved::forget(&entry.path());
             let _ = fs::remove_dir_all(entry.path());
         }
     }

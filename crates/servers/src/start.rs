@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    account::{Account, reachable},
+    account::Account,
     child::{self, Child, tail},
+    moved,
 };
 
 /// Starts that may fail for what has passed a moment later.
@@ -97,13 +98,15 @@ impl LaunchError {
 }
 
 /// Returns the account of a server and where its data wanted at `data` can really live.
-pub(crate) fn place(data: &Path) -> (Option<Account>, PathBuf) {
-    let account = Account::for_servers();
-    let place = reachable(data, account);
+pub(crate) fn place(data: &Path) -> Result<(Option<Account>, PathBuf), LaunchError> {
+    let Some(account) = Account::for_servers() else {
+        return Ok((None, data.to_owned()));
+    };
+    let place = moved::reachable(data, account).map_err(LaunchError::preparing(data))?;
     if place != data {
         tracing::warn!(wanted = %data.display(), used = %place.display(), "the server's account can not reach the wanted data folder");
     }
-    (account, place)
+    Ok((Some(account), place))
 }
 
 /// Launches, and again while it fails for what may have passed a moment later.

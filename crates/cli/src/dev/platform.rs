@@ -20,6 +20,7 @@ use sutazai_runtime::{
     lifecycle::Shutdown,
     service::{Addresses, Service},
 };
+use sutazai_servers::moved;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{Error, ServiceError};
@@ -100,7 +101,8 @@ impl Platform {
             cache,
         } = options;
         let step = screen.step("database");
-        let kept = args.data.join("postgres/PG_VERSION").exists();
+        let kept = moved::resolved(&args.data.join("postgres"));
+        let kept = kept.join("PG_VERSION").exists();
         if let (Some(file), true) = (&args.backup, kept) {
             let folder = Folder::open(&args.data, false)?;
             let database = Database::start(&folder).await?;

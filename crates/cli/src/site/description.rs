@@ -146,6 +146,11 @@ impl Process {
         let now = started(self.pid);
         now.is_some() && now == self.started
     }
+
+    /// Says whether no process at all has its pid: what is left of its group is its own then.
+    pub(crate) fn is_gone(&self) -> bool {
+        started(self.pid).is_none()
+    }
 }
 
 /// Returns when a process started, in ticks since boot; none when there is no such process.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use sutazai_servers::{moved, passage};
 
 use super::Error;
 
@@ -33,7 +34,7 @@ impl Folder {
             path: root.to_owned(),
             source,
         };
-        fs::create_dir_all(root).map_err(io)?;
+        passage::make(root).map_err(io)?;
         let root = fs::canonicalize(root).map_err(io)?;
         let lock = Self::lock(&root)?;
         if reset {
@@ -96,6 +97,8 @@ impl Folder {
 
     /// Removes everything but the lock, which we hold.
     fn clear(root: &Path) -> std::io::Result<()> {
+        // First what lives elsewhere: an entry here says where.
+        moved::forget(root)?;
         for entry in fs::read_dir(root)? {
             let path = entry?.path();
             match path.file_name().and_then(|name| name.to_str()) {
@@ -149,6 +152,19 @@ mod tests {
         drop(first);
         assert_eq!(Folder::holder(root.path()), None);
         Folder::open(root.path(), false).unwrap();
+    }
+
+    #[test]
+    fn roots_servers_get_through_what_is_made() {
+        if !rustix::process::geteuid().is_root() {
+            // Then they are under the same account.
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let made = root.path().join("state");
+        Folder::open(&made.join("up"), false).unwrap();
+        let meta = fs::metadata(made).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, 0o711);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Stdio};
 
 use serde_json::Value;
 use sutazai_runtime::lifecycle::{self, Shutdown};
+use sutazai_servers::passage;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -56,6 +57,7 @@ pub async fn command(args: UpArgs, screen: &Screen) -> Result<(), Error> {
 
 fn spawn(args: &UpArgs, folder: &Path) -> Result<(Child, Lines<BufReader<ChildStdout>>), Error> {
     let logs = folder.join(LOGS);
+    passage::make(folder).map_err(site::Error::Secrets)?;
     fs::create_dir_all(&logs).map_err(site::Error::Secrets)?;
     let log = fs::File::create(logs.join(format!("{SUPERVISOR}.log")));
     let log = log.map_err(site::Error::Secrets)?;

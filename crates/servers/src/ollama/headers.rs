@@ -7,7 +7,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::start::LaunchError;
+use crate::{passage, start::LaunchError};
 
 /// Headers that Debian packages carry, with the package of each.
 const PACKAGED: [(&str, &str); 2] = [
@@ -61,7 +61,7 @@ pub(super) async fn prepare(folder: &Path) -> Result<PathBuf, HeaderError> {
     // Whole or not at all, however many processes make it at once.
     let part = folder.join(format!("include-{}", std::process::id()));
     let (target, source) = (part.join("miniaudio"), part.join("source"));
-    fs::create_dir_all(&target).map_err(LaunchError::preparing(&target))?;
+    passage::make(&target).map_err(LaunchError::preparing(&target))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--quiet"])
         .args(["--disable-pip-version-check", "--no-deps"])

@@ -1,8 +1,9 @@
 //! One build at a time, and a binary that is there as a whole or not at all.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Output, Stdio},
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
 
 use super::{Program, ProgramError};
-use crate::{child::tail, start::LaunchError};
+use crate::{child::tail, passage, start::LaunchError};
 
 /// How often a build that goes on says so.
 const PROGRESS: Duration = Duration::from_secs(30);
@@ -28,7 +29,7 @@ pub(super) async fn once(
 ) -> Result<PathBuf, ProgramError> {
     let binary = program.built(cache);
     let folder = binary.parent().unwrap_or(cache);
-    fs::create_dir_all(folder).map_err(LaunchError::preparing(folder))?;
+    passage::make(folder).map_err(LaunchError::preparing(folder))?;
     let _lock = lock(program, folder).await?;
     if binary.is_file() {
         return Ok(binary);
@@ -64,6 +65,9 @@ pub(super) async fn once(
             output: tail(&output.stderr),
         });
     }
+    // Go leaves the mode to the umask, and servers run under another account.
+    let open = Permissions::from_mode(0o755);
+    fs::set_permissions(&part, open).map_err(LaunchError::preparing(&part))?;
     fs::rename(&part, &binary).map_err(LaunchError::preparing(&binary))?;
     sweep(folder);
     Ok(binary)

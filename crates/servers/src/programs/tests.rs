@@ -36,6 +36,14 @@ async fn builds_at_the_same_time_are_one() {
     assert_eq!([&two.unwrap(), &three.unwrap()], [&path, &path]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "made\n");
     assert_eq!(runs(folder.path()), 1);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755, "the servers' account can not run it");
+    if rustix::process::geteuid().is_root() {
+        for folder in [cache.as_path(), path.parent().unwrap()] {
+            let mode = fs::metadata(folder).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o711, "nor get to it in {folder:?}");
+        }
+    }
     // Later ones take what is there, without any Go.
     let later = build::once(&PROGRAM, &cache, || Err(PROGRAM.no_go(String::new())), &[]);
     assert_eq!(later.await.unwrap(), path);
