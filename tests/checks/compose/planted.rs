@@ -28,6 +28,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("[serve, task-coordinator]", "[serve, backend]", "task-coordinator does not run itself"),
     ("${SUTAZAI_GID:-1000}", "${SUTAZAI_GROUP:-1000}", "SUTAZAI_GROUP"),
     ("KONG_DNS_ORDER", "KONG_DNS_ORDERS", "KONG_DNS_ORDERS"),
+    ("      KONG_DNS_VALID_TTL: \"5\"\n", "", "KONG_DNS_VALID_TTL"),
     ("POSTGRES_HOST: postgres", "POSTGRES_HOST: database", "database, which is not there"),
     ("http://consul:8500\n    JWKS", "http://backend:8500\n    JWKS", "which Consul finds"),
     ("aliases: [sutazai-redis] }", "aliases: [sutazai-redis] }\n      published: {}", "redis has 2 ways out"),

@@ -19,7 +19,10 @@ const IN_PARTS: [(&str, [&str; 2]); 2] = [
 /// Parts of the database's address for a service that could do without one.
 const DATABASE: &str = "POSTGRES_HOST";
 /// Settings of Kong that kong.conf leaves alone.
-const KONG: [&str; 2] = ["prefix", "declarative_config"];
+const KONG: [&str; 3] = ["prefix", "declarative_config", "dns_valid_ttl"];
+/// How long Kong believes the engine's names. By their own word it would be ten minutes, in which a door that is made
+/// anew may get the address of the other one.
+const KONG_BELIEVES: &str = "KONG_DNS_VALID_TTL";
 
 pub(super) fn faults(compose: &Compose<'_>) -> Vec<String> {
     let image = Image::read(compose.tree);
@@ -95,15 +98,19 @@ fn is_named(setting: &Setting, name: &str) -> bool {
 fn of_kong(compose: &Compose<'_>) -> Vec<String> {
     let conf = compose.tree.text("kong/kong.conf").expect("kong.conf");
     let conf = Conf::parse(conf).expect("kong.conf");
-    let given = entries(&compose.root["services"]["kong"]["environment"]);
-    given
+    let environment = &compose.root["services"]["kong"]["environment"];
+    let mut faults: Vec<String> = entries(environment)
         .filter(|(variable, _)| {
             let name = variable.strip_prefix("KONG_").unwrap_or_default();
             let name = name.to_lowercase();
             conf.get(&name).is_none() && !KONG.contains(&name.as_str())
         })
         .map(|(variable, _)| format!("kong has no setting {variable}"))
-        .collect()
+        .collect();
+    if environment[KONG_BELIEVES].is_null() {
+        faults.push(format!("kong is not given {KONG_BELIEVES}"));
+    }
+    faults
 }
 
 /// What the file takes from the environment is described in `.env.example`.
