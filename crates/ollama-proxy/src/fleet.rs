@@ -16,7 +16,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use sutazai_resilience::Breakers;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -52,7 +55,7 @@ pub(crate) struct Fleet {
     queue_limit: usize,
     default_model: Option<String>,
     /// End of the newest round of health checks; held during one, so that there is one at a time.
-    checked: Mutex<Option<Instant>>,
+    checked: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Fleet {
@@ -70,7 +73,7 @@ impl Fleet {
             slots: config.slots,
             queue_limit: config.queue_limit,
             default_model: config.default_model,
-            checked: Mutex::new(None),
+            checked: Arc::default(),
         }
     }
 
@@ -88,10 +91,20 @@ impl Fleet {
 
     /// Checks every node, unless that was done within `age`. Loads no model.
     pub(crate) async fn refresh(&self, age: Duration) {
-        let mut checked = self.checked.lock().await;
-        if checked.is_some_and(|at| at.elapsed() < age) {
-            return;
+        if let Some(checked) = self.turn(age).await {
+            self.round(checked).await;
         }
+    }
+
+    /// Waits for the end of a round that runs; nothing when the newest one is younger than `age`.
+    async fn turn(&self, age: Duration) -> Option<OwnedMutexGuard<Option<Instant>>> {
+        let checked = self.checked.clone().lock_owned().await;
+        let is_young = checked.is_some_and(|at| at.elapsed() < age);
+        (!is_young).then_some(checked)
+    }
+
+    /// Checks every node. What one of them says is known as soon as it says it.
+    async fn round(&self, mut checked: OwnedMutexGuard<Option<Instant>>) {
         let nodes = self.roster.nodes();
         join_all(nodes.iter().map(|node| self.check(node))).await;
         *checked = Some(Instant::now());
@@ -159,10 +172,13 @@ impl Fleet {
 
     fn named(&self, asked: &str) -> Option<Arc<str>> {
         let nodes = self.roster.nodes();
-        nodes.iter().find_map(|node| {
-            let facts = node.facts();
-            facts.named(asked).filter(|_| facts.live).cloned()
-        })
+        let find = |way| {
+            nodes.iter().find_map(|node| {
+                let facts = node.facts();
+                facts.named(asked, way).filter(|_| facts.live).cloned()
+            })
+        };
+        models::WAYS.into_iter().find_map(find)
     }
 
     /// Names of all models, of live nodes or of the others.

@@ -1,26 +1,96 @@
 //! Names of models: which one is meant, which ones are near.
 
+use crate::error::Error;
+
+/// What Ollama fills in where a name leaves it out.
+const DEFAULT_HOST: &str = "registry.ollama.ai";
+const DEFAULT_NAMESPACE: &str = "library";
+
 /// Tag of a name that carries none.
 const DEFAULT_TAG: &str = ":latest";
+
+/// Longest name in bytes that is looked for: a foreign text may be of any size, and looking for near
+/// names takes its length times theirs.
+const NAME_LIMIT: usize = 512;
 
 /// Most near names in an answer.
 const NEAR_NAMES: usize = 3;
 
-/// Finds the listed name that `asked` means: itself, or with the tag `latest` that is left out.
+/// The ways in which a listed name can be the one that is meant, the surest first. A node takes the
+/// name in any of them; who looks at several names tries one way on all before the next.
+pub(crate) const WAYS: [Way; 3] = [is, is_in_full, is_in_any_case];
+
+/// Tells whether the first name means the second, a listed one.
+pub(crate) type Way = fn(&str, &str) -> bool;
+
+/// Finds the listed name that `asked` means.
 pub(crate) fn resolve<'a>(
     asked: &str,
-    listed: impl IntoIterator<Item = &'a str>,
+    listed: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Option<&'a str> {
-    listed.into_iter().find(|name| means(asked, name))
+    let find = move |way: Way| listed.clone().into_iter().find(|name| way(asked, name));
+    WAYS.into_iter().find_map(find)
 }
 
-/// Tells whether `asked` means a listed name.
-pub(crate) fn means(asked: &str, name: &str) -> bool {
-    name == asked || name.strip_suffix(DEFAULT_TAG) == Some(asked)
+/// Itself, or with the tag `latest` that is left out.
+fn is(asked: &str, name: &str) -> bool {
+    !asked.is_empty() && (name == asked || name.strip_suffix(DEFAULT_TAG) == Some(asked))
 }
 
-/// Returns up to three listed names that the caller may have meant, the nearest first.
+/// With everything that was left out, on either side.
+fn is_in_full(asked: &str, name: &str) -> bool {
+    parts(asked).is_some_and(|asked| parts(name) == Some(asked))
+}
+
+/// However it is spelled.
+fn is_in_any_case(asked: &str, name: &str) -> bool {
+    let (Some(asked), Some(name)) = (parts(asked), parts(name)) else {
+        return false;
+    };
+    let mut pairs = asked.iter().zip(name);
+    pairs.all(|(asked, name)| asked.eq_ignore_ascii_case(name))
+}
+
+/// Divides a name as Ollama does: host, namespace, model and tag; nothing when one of them is empty.
+fn parts(name: &str) -> Option<[&str; 4]> {
+    let (path, tag) = match name.rsplit_once(':') {
+        // Before a slash it belongs to the host.
+        Some((path, tag)) if !tag.contains('/') => (path, tag),
+        _ => (name, &DEFAULT_TAG[1..]),
+    };
+    let (host, namespace, model) = match path.rsplit_once('/') {
+        None => (DEFAULT_HOST, DEFAULT_NAMESPACE, path),
+        Some((owner, model)) => match owner.rsplit_once('/') {
+            None => (DEFAULT_HOST, owner, model),
+            Some((host, namespace)) => (host, namespace, model),
+        },
+    };
+    let host = host.split_once("://").map_or(host, |(_, host)| host);
+    let parts = [host, namespace, model, tag];
+    parts.iter().all(|part| !part.is_empty()).then_some(parts)
+}
+
+/// Refuses what is too long to be a name.
+///
+/// # Errors
+///
+/// [`Error::Invalid`].
+pub(crate) fn check(asked: &str) -> Result<(), Error> {
+    if asked.len() <= NAME_LIMIT {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        field: "/model".to_owned(),
+        description: format!("a name of at most {NAME_LIMIT} bytes is expected"),
+    })
+}
+
+/// Returns up to three listed names that the caller may have meant, the nearest first; none for what
+/// is too long to be a name.
 pub(crate) fn near<'a>(asked: &str, listed: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    if asked.len() > NAME_LIMIT {
+        return Vec::new();
+    }
     let asked = asked.to_lowercase();
     let base = base(&asked);
     let mut near: Vec<_> = listed
@@ -87,6 +157,72 @@ mod tests {
             None,
             "there is no mistral:latest"
         );
+    }
+
+    #[test]
+    fn llm_15_a_name_is_understood_as_a_node_understands_it() {
+        for (asked, meant) in [
+            ("TinyLlama", Some("tinyllama:latest")),
+            ("tinyllama:LATEST", Some("tinyllama:latest")),
+            ("TINYLLAMA:Chat", Some("tinyllama:chat")),
+            ("library/tinyllama", Some("tinyllama:latest")),
+            ("Library/TinyLlama:Chat", Some("tinyllama:chat")),
+            (
+                "registry.ollama.ai/library/tinyllama",
+                Some("tinyllama:latest"),
+            ),
+            (
+                "registry.ollama.ai/library/tinyllama:latest",
+                Some("tinyllama:latest"),
+            ),
+            (
+                "https://Registry.Ollama.AI/library/llama3:8B",
+                Some("llama3:8b"),
+            ),
+            ("HF.co/acme/Tiny:Q4", Some("hf.co/acme/tiny:q4")),
+            ("", None),
+            (":latest", None),
+            ("tinyllama:", None),
+            ("/tinyllama", None),
+            ("library/", None),
+            ("//tinyllama", None),
+            ("acme/tinyllama", None),
+            ("hf.co/library/tinyllama", None),
+            ("acme/tiny:q4", None),
+            ("hf.co/acme/tiny", None),
+            ("tinyllama:latest:latest", None),
+            ("tiny llama", None),
+        ] {
+            assert_eq!(resolve(asked, LISTED), meant, "{asked}");
+        }
+        assert_eq!(resolve("", ["", ":latest"]), None);
+    }
+
+    #[test]
+    fn llm_15_the_surest_way_of_meaning_a_name_comes_first() {
+        let listed = ["TinyLlama:latest", "library/tinyllama", "tinyllama:latest"];
+        for (asked, meant) in [
+            ("TinyLlama", "TinyLlama:latest"),
+            ("library/tinyllama", "library/tinyllama"),
+            ("tinyllama", "tinyllama:latest"),
+            ("registry.ollama.ai/library/tinyllama", "library/tinyllama"),
+            ("TINYLLAMA", "TinyLlama:latest"),
+        ] {
+            assert_eq!(resolve(asked, listed), Some(meant), "{asked}");
+        }
+    }
+
+    #[test]
+    fn llm_15_what_is_too_long_to_be_a_name_is_looked_for_nowhere() {
+        let (longest, too_long) = ("x".repeat(NAME_LIMIT), "x".repeat(NAME_LIMIT + 1));
+        assert!(check("").is_ok() && check(&longest).is_ok());
+        assert!(matches!(
+            check(&too_long),
+            Err(Error::Invalid { field, .. }) if field == "/model"
+        ));
+        let listed = [longest.as_str(), too_long.as_str()];
+        assert_eq!(near(&longest, listed).len(), 2);
+        assert_eq!(near(&too_long, listed), [] as [&str; 0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use sutazai_proto::inference::v1::{ChatRequest, Message, Options, Role};
 
 use crate::{
     error::Error,
+    models,
     ollama::{ChatBody, ChatMessage, ChatOptions},
 };
 
@@ -64,6 +65,7 @@ impl TryFrom<ChatRequest> for Order {
     type Error = Error;
 
     fn try_from(request: ChatRequest) -> Result<Self, Error> {
+        models::check(&request.model)?;
         if request.messages.is_empty() {
             return Err(invalid("/messages", "at least one message is needed"));
         }
@@ -229,6 +231,13 @@ mod tests {
             ..request()
         };
         for (request, place) in [
+            (
+                ChatRequest {
+                    model: "x".repeat(513),
+                    ..request()
+                },
+                "/model",
+            ),
             (
                 ChatRequest {
                     messages: vec![],

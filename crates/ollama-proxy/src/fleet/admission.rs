@@ -1,14 +1,14 @@
 //! The bounded queue in front of the nodes, and the slots as permits that come back when dropped.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use metrics::gauge;
 use parking_lot::Mutex;
-use sutazai_resilience::{Breaker, Deadline};
+use sutazai_resilience::{Breaker, Deadline, breaker::Permit};
 use sutazai_telemetry::names;
 use tokio::{
     sync::oneshot,
@@ -67,6 +67,17 @@ pub(crate) struct Slot {
     admission: Admission,
     node: NodeId,
     since: Instant,
+    /// What the node's breaker gave with it. Asked for later, it would go to whoever is quicker, and
+    /// the others would be at the end of the queue again.
+    permit: Option<Permit>,
+}
+
+/// Leave of a node's breaker, to be given back with the outcome. Whoever waits for the end of a
+/// probe goes on with it, whatever the outcome.
+pub(super) struct Pass<'a> {
+    admission: &'a Admission,
+    breaker: &'a Breaker,
+    permit: Option<Permit>,
 }
 
 impl Admission {
@@ -109,7 +120,7 @@ impl Admission {
             return Err(NoSlot::Over);
         }
         let (ticket, slot) = match self.change(|inner| inner.offer(want))? {
-            Place::Slot(node) => return Ok(self.slot(node)),
+            Place::Slot(node, permit) => return Ok(self.slot(node, permit)),
             Place::Queue(ticket, slot) => (ticket, slot),
         };
         let _leaving = Leaving {
@@ -149,11 +160,23 @@ impl Admission {
         self.0.state.lock().schedule.in_flight(node)
     }
 
-    fn slot(&self, node: NodeId) -> Slot {
+    /// Takes the leave of the node's breaker out of a slot; there is none when the breaker changed
+    /// its mind in the same moment.
+    pub(super) fn pass<'a>(&'a self, slot: &mut Slot, breaker: &'a Breaker) -> Option<Pass<'a>> {
+        let permit = slot.permit.take()?;
+        Some(Pass {
+            admission: self,
+            breaker,
+            permit: Some(permit),
+        })
+    }
+
+    fn slot(&self, node: NodeId, permit: Option<Permit>) -> Slot {
         Slot {
             admission: self.clone(),
             node,
             since: Instant::now(),
+            permit,
         }
     }
 
@@ -178,11 +201,22 @@ impl Admission {
     }
 
     fn settle(&self, inner: &mut Inner) -> Vec<(oneshot::Sender<Option<Slot>>, Option<Slot>)> {
-        let decisions = inner.schedule.settle();
+        let Inner {
+            schedule, breakers, ..
+        } = inner;
+        let mut permits = VecDeque::new();
+        let decisions = schedule.settle(|node| {
+            let (permit, probing) = begin(breakers, node);
+            permits.push_back(permit);
+            probing
+        });
         let mut served = Vec::with_capacity(decisions.len());
         for decision in decisions {
             let (ticket, slot) = match decision {
-                Decision::Granted(ticket, node) => (ticket, Some(self.slot(node))),
+                Decision::Granted(ticket, node) => {
+                    let permit = permits.pop_front().flatten();
+                    (ticket, Some(self.slot(node, permit)))
+                }
                 Decision::Nowhere(ticket) => (ticket, None),
             };
             if let Some(waiting) = inner.waiting.remove(&ticket) {
@@ -201,6 +235,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        // First, so that a probe that was never made keeps nobody waiting.
+        drop(self.permit.take());
         let held = self.since.elapsed().as_secs_f64();
         self.admission.change(|inner| {
             inner.mean_hold += MEAN_WEIGHT * (held - inner.mean_hold);
@@ -209,10 +245,49 @@ impl Drop for Slot {
     }
 }
 
+impl Pass<'_> {
+    /// Reports that the node answered.
+    pub(super) fn success(mut self) {
+        self.end(Permit::success);
+    }
+
+    /// Reports a fault of the node.
+    pub(super) fn failure(mut self, why: &str) {
+        self.end(|permit| permit.failure(why));
+    }
+
+    /// Only the end of a probe makes room: the slot itself may come back earlier or much later.
+    fn end(&mut self, tell: impl FnOnce(Permit)) {
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
+        let probing = self.breaker.is_probing();
+        tell(permit);
+        if probing {
+            self.admission.change(|_| ());
+        }
+    }
+}
+
+/// Dropped without an outcome, for example because the caller went away, it counts neither way.
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.end(drop);
+    }
+}
+
 /// A place taken in the schedule.
 enum Place {
-    Slot(NodeId),
+    Slot(NodeId, Option<Permit>),
     Queue(Ticket, oneshot::Receiver<Option<Slot>>),
+}
+
+/// Asks the breaker of a node for leave, and tells whether the node is full by that.
+fn begin(breakers: &BTreeMap<NodeId, Breaker>, node: NodeId) -> (Option<Permit>, bool) {
+    let Some(breaker) = breakers.get(&node) else {
+        return (None, false);
+    };
+    (breaker.permit().ok(), breaker.is_probing())
 }
 
 /// Takes a request out of the queue when its caller is gone or its time is over.
@@ -233,6 +308,8 @@ impl Drop for Leaving<'_> {
 impl Inner {
     fn bar_nodes(&mut self) {
         for (node, breaker) in &self.breakers {
+            // In this order: a probe that fails between the two bars the node.
+            self.schedule.probe(*node, breaker.is_probing());
             self.schedule.bar(*node, breaker.keeps_out());
         }
     }
@@ -248,7 +325,11 @@ impl Inner {
 
     fn offer(&mut self, want: Want) -> Result<Place, NoSlot> {
         match self.schedule.offer(want) {
-            Offer::Granted(node) => Ok(Place::Slot(node)),
+            Offer::Granted(node) => {
+                let (permit, probing) = begin(&self.breakers, node);
+                self.schedule.probe(node, probing);
+                Ok(Place::Slot(node, permit))
+            }
             Offer::Queued(ticket) => {
                 let (sender, slot) = oneshot::channel();
                 self.waiting.insert(ticket, sender);

@@ -1,14 +1,19 @@
 //! The fleet as callers see it: merged lists.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::{FRESH, Fleet, node::Facts};
 use crate::{
     error::Error,
     ollama::{Entry, Listed},
 };
+
+/// How long a list waits for news (BEH-08, TGT-05): nodes that are well answer in a few milliseconds,
+/// and one that keeps silent must not hold up what is known of the others.
+const NEWS_LIMIT: Duration = Duration::from_millis(200);
 
 /// One model of the fleet.
 #[derive(Clone, Debug)]
@@ -37,8 +42,8 @@ pub(crate) struct NodeView {
 
 impl Fleet {
     /// Lists the models of all live nodes, merged by name, in the order of the nodes.
-    pub(crate) async fn models(&self) -> Vec<ModelView> {
-        self.refresh(FRESH).await;
+    pub(crate) async fn models(self: &Arc<Self>) -> Vec<ModelView> {
+        self.hear().await;
         let mut models: Vec<ModelView> = Vec::new();
         for (name, facts) in self.live() {
             let loaded = facts.shelf();
@@ -76,8 +81,8 @@ impl Fleet {
     }
 
     /// Lists the models in memory, merged by name, as the first node that has each wrote it.
-    pub(crate) async fn running(&self) -> Vec<Box<RawValue>> {
-        self.refresh(FRESH).await;
+    pub(crate) async fn running(self: &Arc<Self>) -> Vec<Box<RawValue>> {
+        self.hear().await;
         let mut running: Vec<Listed> = Vec::new();
         for (_, facts) in self.live() {
             for listed in &facts.loaded {
@@ -128,6 +133,34 @@ impl Fleet {
     /// Returns how many may wait.
     pub(crate) fn queue_limit(&self) -> usize {
         self.queue_limit
+    }
+
+    /// Waits for news of the nodes, but not for those that keep silent: the round goes on without the
+    /// list, so that they are found out and the next list need not ask again.
+    async fn hear(self: &Arc<Self>) {
+        let mut news = pin!(async {
+            if let Some(checked) = self.turn(FRESH).await {
+                let fleet = Arc::clone(self);
+                let round = tokio::spawn(async move { fleet.round(checked).await });
+                // It fails only by a panic, and what is known is still known then.
+                let _ = round.await;
+            }
+        });
+        while timeout(NEWS_LIMIT, news.as_mut()).await.is_err() && self.knows_nothing() {}
+    }
+
+    /// Tells whether an empty list would be a guess: no node is live, and one has said nothing yet.
+    fn knows_nothing(&self) -> bool {
+        let nodes = self.roster.nodes();
+        let mut silent = false;
+        for node in nodes.iter() {
+            let facts = node.facts();
+            if facts.live {
+                return false;
+            }
+            silent |= facts.is_unknown();
+        }
+        silent
     }
 
     fn live(&self) -> Vec<(String, Arc<Facts>)> {

@@ -132,16 +132,21 @@ impl Facts {
         }
     }
 
-    pub(super) fn has(&self, model: &str) -> bool {
-        self.named(model).is_some()
+    /// Tells whether no health check has ended yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.live && self.misses == 0
     }
 
-    /// Returns the full name of the model that is meant.
-    pub(super) fn named(&self, asked: &str) -> Option<&Arc<str>> {
+    pub(super) fn has(&self, model: &str) -> bool {
+        models::resolve(model, self.models.iter().map(Listed::name)).is_some()
+    }
+
+    /// Returns the full name of the model that is meant in one way.
+    pub(super) fn named(&self, asked: &str, way: models::Way) -> Option<&Arc<str>> {
         let listed = self.models.iter();
         listed
             .map(|listed| &listed.entry.name)
-            .find(|name| models::means(asked, name))
+            .find(|name| way(asked, name))
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {

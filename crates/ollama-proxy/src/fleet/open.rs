@@ -65,7 +65,7 @@ impl Fleet {
         let mut tried = BTreeSet::new();
         let mut failure: Option<Error> = None;
         loop {
-            let slot = match self.slot(call, &window, &tried).await {
+            let mut slot = match self.slot(call, &window, &tried).await {
                 Ok(Some(slot)) => slot,
                 Ok(None) => return Err(failure.unwrap_or_else(|| self.no_node(&call.model))),
                 Err(error) => return Err(error),
@@ -77,9 +77,11 @@ impl Fleet {
                 continue;
             };
             let node = &*node;
-            // Half open it lets a single request through, and this may be one too many.
-            let Ok(permit) = node.breaker.permit() else {
-                tried.insert(id);
+            let Some(pass) = self.admission.pass(&mut slot, &node.breaker) else {
+                // Half open it only lets one request through at a time: that is no failure.
+                if node.breaker.keeps_out() {
+                    tried.insert(id);
+                }
                 continue;
             };
             let attempt = self.attempt(node, slot, call, &window, &begin).await;
@@ -88,8 +90,9 @@ impl Fleet {
                 .attempted(failed.map_or("opened", Coded::reason));
             let error = match attempt {
                 Ok(opened) => {
-                    permit.success();
+                    // First, so that whoever waits for the end of a probe chooses by it.
                     self.admission.warmed(node.id, &call.model);
+                    pass.success();
                     return Ok(opened);
                 }
                 Err(error) => error,
@@ -97,12 +100,12 @@ impl Fleet {
             let Error::Node { fault, .. } = &error else {
                 // It answered, or the caller's time is over: neither speaks against the node.
                 if !matches!(error, Error::Deadline) {
-                    permit.success();
+                    pass.success();
                 }
                 return Err(error);
             };
             let why = chain(&error);
-            permit.failure(&why);
+            pass.failure(&why);
             node.failed(why);
             let twice_empty =
                 is_empty_answer(&error) && failure.as_ref().is_some_and(is_empty_answer);

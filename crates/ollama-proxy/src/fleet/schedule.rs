@@ -1,7 +1,8 @@
 //! Who gets which slot: a pure state machine without time or tasks.
 //!
-//! Invariants: no node runs more than its slots; nobody waits for a slot that is free; requests
-//! that want the same thing get it in the order in which they came; at most `limit` wait.
+//! Invariants: no node runs more than its slots, and one that is probed gets nothing more; nobody
+//! waits for a slot that is free; requests that want the same thing get it in the order in which they
+//! came; at most `limit` wait.
 
 use std::{
     cmp::Reverse,
@@ -79,6 +80,8 @@ struct Load {
     live: bool,
     /// Kept out by its breaker.
     barred: bool,
+    /// Its breaker waits for the end of one request before it lets another through.
+    probing: bool,
     models: Shelf,
 }
 
@@ -89,6 +92,11 @@ impl Load {
 
     fn is_usable(&self) -> bool {
         self.live && !self.barred && !self.leaving && self.weight > 0
+    }
+
+    /// Whether it takes one more request now. A probe is no reason to go elsewhere for good: it ends.
+    fn has_room(&self, slots: usize) -> bool {
+        self.in_flight < slots && !self.probing
     }
 
     /// How busy it would be with one more request, for its weight.
@@ -117,6 +125,7 @@ impl Schedule {
             leaving: false,
             live: false,
             barred: false,
+            probing: false,
             models: Shelf::new(),
         };
         self.nodes.insert(node, load);
@@ -163,6 +172,13 @@ impl Schedule {
         }
     }
 
+    /// Records whether the breaker of a node has its probe out: until that ends the node is full.
+    pub(super) fn probe(&mut self, node: NodeId, probing: bool) {
+        if let Some(load) = self.nodes.get_mut(&node) {
+            load.probing = probing;
+        }
+    }
+
     /// Takes a slot or a place in the queue. Call [`Self::settle`] first when nodes changed.
     pub(super) fn offer(&mut self, want: Want) -> Offer {
         if !self.possible(&want) {
@@ -201,14 +217,17 @@ impl Schedule {
         self.waiting.retain(|(waiting, _)| *waiting != ticket);
     }
 
-    /// Serves the queue, oldest first, with whatever is free now.
-    pub(super) fn settle(&mut self) -> Vec<Decision> {
+    /// Serves the queue, oldest first, with whatever is free now. `begin` hears of each slot that is
+    /// taken, and says whether the node is probed with it.
+    pub(super) fn settle(&mut self, mut begin: impl FnMut(NodeId) -> bool) -> Vec<Decision> {
         let mut decisions = Vec::new();
         for (ticket, want) in std::mem::take(&mut self.waiting) {
             if !self.possible(&want) {
                 decisions.push(Decision::Nowhere(ticket));
             } else if let Some(node) = self.pick(&want) {
                 self.take(node);
+                let probing = begin(node);
+                self.probe(node, probing);
                 decisions.push(Decision::Granted(ticket, node));
             } else {
                 self.waiting.push_back((ticket, want));
@@ -246,7 +265,7 @@ impl Schedule {
     /// loaded for its weight.
     fn pick(&self, want: &Want) -> Option<NodeId> {
         self.candidates(want)
-            .filter(|(_, load)| load.in_flight < self.slots)
+            .filter(|(_, load)| load.has_room(self.slots))
             .min_by_key(|(id, load)| {
                 let loaded = load.models.get(&*want.model) == Some(&true);
                 (Reverse(loaded), load.busyness(), *id < self.turn, *id)

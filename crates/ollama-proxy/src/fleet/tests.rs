@@ -2,6 +2,7 @@
 
 mod answers;
 mod breaker;
+mod lists;
 mod registered;
 mod sharing;
 

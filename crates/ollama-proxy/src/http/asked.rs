@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::dialect::Dialect;
-use crate::error::Error;
+use crate::{error::Error, models};
 
 /// What is read of a body that is otherwise passed on as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +38,16 @@ impl Asked {
     ///
     /// # Errors
     ///
-    /// [`Error::Json`], a missing model, or in OpenAI's dialect a parameter that Ollama ignores.
+    /// [`Error::Json`], a missing model or one whose name is too long, or in OpenAI's dialect a
+    /// parameter that Ollama ignores.
     pub(super) fn read(body: &[u8], dialect: Dialect, streams: bool) -> Result<Self, Error> {
         let fields: Fields = serde_json::from_slice(body)?;
         let model = match dialect {
-            Dialect::Native => fields.model.or(fields.name),
+            // Ollama's own client sends both, and leaves one of them empty.
+            Dialect::Native => fields
+                .model
+                .filter(|model| !model.is_empty())
+                .or(fields.name),
             Dialect::OpenAi => {
                 let one = fields.n.as_ref().is_none_or(|n| n.as_u64() == Some(1));
                 let ignored = [
@@ -62,6 +67,7 @@ impl Asked {
                 field: "/model".to_owned(),
                 description: "model is required".to_owned(),
             })?;
+        models::check(&model)?;
         // Ollama streams unless told not to, OpenAI only when told to.
         let stream = streams && fields.stream.unwrap_or(dialect == Dialect::Native);
         Ok(Self { model, stream })
@@ -151,6 +157,49 @@ mod tests {
                 "{body}"
             );
         }
-        assert_eq!(read(r#"{"name":"a"}"#, Dialect::Native).unwrap().model, "a");
+    }
+
+    #[test]
+    fn only_ollamas_dialect_knows_the_earlier_name_and_an_empty_model_is_none() {
+        // As `ollama show a` and `ollama run a` send it.
+        let of_ollama =
+            r#"{"model":"","system":"","template":"","verbose":false,"options":null,"name":"a"}"#;
+        for body in [
+            r#"{"name":"a"}"#,
+            r#"{"model":null,"name":"a"}"#,
+            r#"{"model":"a","name":"b"}"#,
+            r#"{"model":"a","name":""}"#,
+            of_ollama,
+        ] {
+            assert_eq!(read(body, Dialect::Native).unwrap().model, "a", "{body}");
+        }
+        for (body, dialect) in [
+            (of_ollama, Dialect::OpenAi),
+            (r#"{"model":"","name":""}"#, Dialect::Native),
+            (r#"{"model":""}"#, Dialect::Native),
+        ] {
+            assert!(
+                matches!(read(body, dialect), Err(Error::Invalid { .. })),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_in_both_dialects() {
+        for dialect in [Dialect::Native, Dialect::OpenAi] {
+            let named = |length| format!(r#"{{"model":"{}"}}"#, "x".repeat(length));
+            assert!(read(&named(512), dialect).is_ok(), "{dialect:?}");
+            let refused = read(&named(513), dialect).unwrap_err();
+            assert!(
+                matches!(&refused, Error::Invalid { field, .. } if field == "/model"),
+                "{dialect:?}: {refused}"
+            );
+        }
+        let earlier = format!(r#"{{"model":"","name":"{}"}}"#, "x".repeat(513));
+        assert!(matches!(
+            read(&earlier, Dialect::Native),
+            Err(Error::Invalid { .. })
+        ));
     }
 }

@@ -102,6 +102,35 @@ async fn llm_02_failures_before_the_first_token_are_a_status_with_reason() {
     let nothing = proxy.as_backend(ChatRequest::default());
     let invalid = RemoteError::from(proxy.inference().chat(nothing).await.unwrap_err());
     assert_eq!(invalid.details().violations[0].field, "/messages");
+    let too_long = chat(&proxy, &"x".repeat(513)).await.unwrap_err();
+    let too_long = RemoteError::from(too_long);
+    assert_eq!(too_long.details().violations[0].field, "/model");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn llm_15_a_model_has_its_listed_name_however_it_was_asked_for() {
+    let cold = FakeNode::start(script()).await;
+    let warm = FakeNode::start(script().loaded([MODEL])).await;
+    let proxy = Proxy::start(&[&cold, &warm], &[]).await;
+    for asked in [
+        "TinyLlama",
+        "library/tinyllama",
+        "registry.ollama.ai/Library/tinyllama:LATEST",
+    ] {
+        let mut stream = chat(&proxy, asked).await.unwrap();
+        let Some(Event::Opened(opened)) = event(&mut stream).await.unwrap() else {
+            panic!("not opened")
+        };
+        assert_eq!(
+            (opened.model.as_str(), opened.node),
+            (MODEL, warm.address().to_string()),
+            "{asked}: it is in memory there"
+        );
+    }
+    for seen in warm.requests_to("/api/chat") {
+        assert_eq!(seen.body["model"], MODEL);
+    }
     proxy.stop().await;
 }
 

@@ -1,5 +1,10 @@
 //! Ollama's own dialect.
 
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
 use http::{Method, StatusCode, header};
 use serde_json::json;
 use sutazai_mesh::http::HttpClient;
@@ -97,15 +102,58 @@ async fn lists_are_merged_and_clients_can_probe() {
     proxy.stop().await;
 }
 
+/// As Ollama's own client asks for `ollama show` and at the start of `ollama run`.
+#[tokio::test]
+async fn an_empty_model_beside_its_earlier_name_is_no_model() {
+    let node = FakeNode::start(script()).await;
+    let proxy = Proxy::start(&[&node], &[]).await;
+    let body = json!({
+        "model": "", "system": "", "template": "", "verbose": false, "options": null,
+        "name": "tinyllama",
+    });
+    let response = proxy.post("/api/show", &body).await;
+    // What the fake node makes of the two names is its own affair.
+    assert_ne!(response.status(), StatusCode::BAD_REQUEST);
+    let seen = node.requests_to("/api/show");
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].body, body, "it is passed on as it is");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn beh_08_a_silent_node_holds_up_no_list() {
+    // The system takes its connections, and nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = FakeNode::start(script().loaded([MODEL])).await;
+    let urls = format!("{},{}", silent.local_addr().unwrap(), node.address());
+    let proxy = Proxy::start(&[], &[("OLLAMA_URLS", urls.as_str())]).await;
+    for (path, list) in [
+        ("/api/tags", "models"),
+        ("/api/ps", "models"),
+        ("/v1/models", "data"),
+    ] {
+        let asked = Instant::now();
+        let (status, answer) = proxy.get(path).await;
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(1), "{path}: {took:?}");
+        assert_eq!(status, StatusCode::OK, "{path}");
+        let listed = answer[list].as_array().unwrap();
+        assert_eq!(listed.len(), 1, "{path}: {answer}");
+    }
+    proxy.stop().await;
+}
+
 #[tokio::test]
 async fn llm_15_faults_of_a_request_are_said_in_ollamas_words() {
     let node = FakeNode::start(script()).await;
     let proxy = Proxy::start(&[&node], &[("BODY_LIMIT_BYTES", "2048")]).await;
     let unknown = json!({"model": "tinylama"}).to_string();
+    let long = json!({"model": "x".repeat(513)}).to_string();
     let huge = json!({"model": MODEL, "prompt": "x".repeat(4096)}).to_string();
     for (body, status, words) in [
         (unknown.as_str(), 404, MODEL),
         ("{}", 400, "model is required"),
+        (long.as_str(), 400, "512"),
         ("not json", 400, "body"),
         (huge.as_str(), 413, "2048"),
     ] {

@@ -23,6 +23,9 @@ async fn models_are_listed_and_found_whatever_their_names_hold() {
     for id in [
         MODEL,
         "tinyllama",
+        "TinyLlama",
+        "library/tinyllama",
+        "registry.ollama.ai/library/TinyLlama:Latest",
         "hf.co/acme/tiny:q4",
         "hf.co%2Facme%2Ftiny%3Aq4",
     ] {
@@ -69,6 +72,12 @@ async fn llm_15_faults_of_a_request_are_said_in_openais_shape() {
         ),
         (
             json!({"messages": []}),
+            400,
+            "validation_failed",
+            json!("model"),
+        ),
+        (
+            json!({"model": "x".repeat(513)}),
             400,
             "validation_failed",
             json!("model"),

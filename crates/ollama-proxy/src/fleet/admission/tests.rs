@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use sutazai_resilience::Breakers;
+use sutazai_resilience::{Backoff, Breakers, breaker::Settings};
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -117,4 +118,110 @@ async fn a_breaker_that_opens_frees_the_queue_and_one_that_recovers_lets_in() {
     ));
     breaker.reset("test");
     assert!(admission.admit(want(), far()).await.is_ok());
+}
+
+/// One node with three slots, whose breaker lets the next request through as its probe, and stays
+/// open for as long again when that fails.
+fn reopening(open_for: Duration) -> (Admission, Breaker) {
+    let settings = Settings {
+        consecutive_failures: 1,
+        open_for: Backoff {
+            min: open_for,
+            max: open_for,
+        },
+    };
+    let breaker = Breakers::new().get_with("ollama:test", settings);
+    let admission = Admission::new(3, 8, WAIT);
+    admission.enter(0, 1, breaker.clone());
+    admission.observe(0, true, [("a".to_owned(), true)].into());
+    breaker.permit().unwrap().failure("test");
+    // The clock of the breaker is not the one that is paused.
+    std::thread::sleep(open_for + Duration::from_millis(1));
+    (admission, breaker)
+}
+
+/// Puts a request into the queue, `length` long by it. Once it has its slot it works for a second,
+/// and the node answers; returns when it began.
+async fn queue(
+    admission: &Admission,
+    breaker: &Breaker,
+    length: usize,
+) -> JoinHandle<Result<Instant, NoSlot>> {
+    let task = tokio::spawn({
+        let (admission, breaker) = (admission.clone(), breaker.clone());
+        async move {
+            let mut slot = admission.admit(want(), far()).await?;
+            let began = Instant::now();
+            let pass = admission.pass(&mut slot, &breaker).unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pass.success();
+            Ok::<_, NoSlot>(began)
+        }
+    });
+    queue_of(admission, length).await;
+    task
+}
+
+#[tokio::test(start_paused = true)]
+async fn olp_04_who_waits_for_a_probe_goes_on_with_its_success() {
+    let (admission, breaker) = reopening(Duration::ZERO);
+    let mut slot = admission.admit(want(), far()).await.unwrap();
+    let probe = admission.pass(&mut slot, &breaker).unwrap();
+    let first = queue(&admission, &breaker, 1).await;
+    let second = queue(&admission, &breaker, 2).await;
+    assert_eq!(admission.in_flight(0), 1, "they wait beside two free slots");
+    let closed = Instant::now();
+    probe.success();
+    for task in [first, second] {
+        assert_eq!(task.await.unwrap().unwrap(), closed);
+    }
+    drop(slot);
+    assert_eq!((admission.queued(), admission.in_flight(0)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn olp_04_a_probe_that_is_given_up_lets_the_oldest_in_the_queue_probe() {
+    let (admission, breaker) = reopening(Duration::ZERO);
+    let mut slot = admission.admit(want(), far()).await.unwrap();
+    let probe = admission.pass(&mut slot, &breaker).unwrap();
+    let first = queue(&admission, &breaker, 1).await;
+    let second = queue(&admission, &breaker, 2).await;
+    let third = queue(&admission, &breaker, 3).await;
+    // The slot comes back before the breaker knows: by itself it makes no room.
+    drop(slot);
+    assert_eq!(admission.queued(), 3);
+    let given_up = Instant::now();
+    drop(probe);
+    assert_eq!(admission.queued(), 2, "one is the next probe");
+    assert!(breaker.is_probing());
+    assert_eq!(first.await.unwrap().unwrap(), given_up);
+    for task in [second, third] {
+        let began = task.await.unwrap().unwrap();
+        assert!(began > given_up, "the others keep their places and wait");
+    }
+    assert_eq!((admission.queued(), admission.in_flight(0)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn olp_04_a_probe_whose_caller_left_before_it_began_keeps_nobody_waiting() {
+    let (admission, breaker) = reopening(Duration::ZERO);
+    let slot = admission.admit(want(), far()).await.unwrap();
+    assert!(breaker.is_probing(), "it is chosen with its slot");
+    let next = queue(&admission, &breaker, 1).await;
+    drop(slot);
+    assert_eq!(admission.queued(), 0);
+    assert!(next.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn olp_04_a_probe_that_fails_tells_those_who_wait() {
+    let (admission, breaker) = reopening(Duration::from_millis(200));
+    let mut slot = admission.admit(want(), far()).await.unwrap();
+    let probe = admission.pass(&mut slot, &breaker).unwrap();
+    let waiting = queue(&admission, &breaker, 1).await;
+    drop(slot);
+    assert_eq!(admission.queued(), 1);
+    probe.failure("test");
+    assert_eq!(admission.queued(), 0);
+    assert!(matches!(waiting.await.unwrap(), Err(NoSlot::Nowhere)));
 }

@@ -25,6 +25,11 @@ fn two_nodes(slots: usize, limit: usize) -> Schedule {
     schedule
 }
 
+/// Serves the queue while every breaker is closed.
+fn settle(schedule: &mut Schedule) -> Vec<Decision> {
+    schedule.settle(|_| false)
+}
+
 #[test]
 fn the_least_loaded_node_is_taken_and_equal_ones_share() {
     let mut schedule = two_nodes(4, 0);
@@ -63,10 +68,10 @@ fn olp_02_the_queue_is_bounded_and_first_come_first_served() {
         "others do not wait behind them"
     );
     schedule.release(1);
-    assert_eq!(schedule.settle(), [Decision::Granted(0, 1)]);
+    assert_eq!(settle(&mut schedule), [Decision::Granted(0, 1)]);
     schedule.withdraw(1);
     schedule.release(1);
-    assert_eq!(schedule.settle(), []);
+    assert_eq!(settle(&mut schedule), []);
     assert_eq!(schedule.queued(), 0);
 }
 
@@ -80,7 +85,7 @@ fn llm_14_who_waits_for_a_dying_node_moves_on_or_is_told() {
     schedule.observe(1, false, models(&[("a", true), ("b", false)]));
     schedule.release(0);
     assert_eq!(
-        schedule.settle(),
+        settle(&mut schedule),
         [Decision::Granted(0, 0), Decision::Nowhere(1)]
     );
 }
@@ -101,6 +106,32 @@ fn a_request_does_not_return_to_a_node_that_failed_it() {
         }),
         Offer::Nowhere
     );
+}
+
+#[test]
+fn olp_04_a_node_that_is_probed_is_full_and_not_gone() {
+    let mut schedule = two_nodes(2, 8);
+    assert_eq!(schedule.offer(want("b")), Offer::Granted(1));
+    schedule.probe(1, true);
+    assert_eq!(schedule.offer(want("b")), Offer::Queued(0));
+    assert_eq!(schedule.offer(want("b")), Offer::Queued(1));
+    let others: Vec<_> = (0..3).map(|_| schedule.offer(want("a"))).collect();
+    assert_eq!(
+        others,
+        [Offer::Granted(0), Offer::Granted(0), Offer::Queued(2)],
+        "the other node takes what it has"
+    );
+    schedule.release(1);
+    assert_eq!(settle(&mut schedule), [], "the probe goes on");
+
+    schedule.probe(1, false);
+    let next = schedule.settle(|node| node == 1);
+    assert_eq!(next, [Decision::Granted(0, 1)], "one after the other");
+    schedule.probe(1, false);
+    schedule.bar(1, true);
+    assert_eq!(settle(&mut schedule), [Decision::Nowhere(1)]);
+    schedule.bar(1, false);
+    assert_eq!(settle(&mut schedule), [Decision::Granted(2, 1)]);
 }
 
 #[test]
@@ -128,7 +159,7 @@ fn olp_05_a_node_of_weight_0_or_taken_out_finishes_what_it_has() {
     assert_eq!(schedule.offer(want("b")), Offer::Granted(1));
     assert_eq!(schedule.offer(want("b")), Offer::Queued(0));
     schedule.leave(1);
-    assert_eq!(schedule.settle(), [Decision::Nowhere(0)]);
+    assert_eq!(settle(&mut schedule), [Decision::Nowhere(0)]);
     assert_eq!(schedule.in_flight(1), 2);
     schedule.release(1);
     schedule.release(1);
@@ -144,6 +175,7 @@ enum Step {
     Withdraw(usize),
     Observe { node: usize, live: bool },
     Bar { node: usize, barred: bool },
+    Probe { node: usize, probing: bool },
     Weigh { node: usize, weight: Weight },
 }
 
@@ -155,6 +187,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Withdraw),
         1 => (0..2_usize, any::<bool>()).prop_map(|(node, live)| Step::Observe { node, live }),
         1 => (0..2_usize, any::<bool>()).prop_map(|(node, barred)| Step::Bar { node, barred }),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(node, probing)| Step::Probe { node, probing }),
         1 => (0..2_usize, 0..3_u16).prop_map(|(node, weight)| Step::Weigh { node, weight }),
     ]
 }
@@ -191,10 +224,11 @@ proptest! {
                     schedule.observe(node, live, known);
                 }
                 Step::Bar { node, barred } => schedule.bar(node, barred),
+                Step::Probe { node, probing } => schedule.probe(node, probing),
                 Step::Weigh { node, weight } => schedule.weigh(node, weight),
                 Step::Release(_) | Step::Withdraw(_) => {}
             }
-            for decision in schedule.settle() {
+            for decision in settle(&mut schedule) {
                 let (Decision::Granted(ticket, _) | Decision::Nowhere(ticket)) = decision;
                 prop_assert!(newest < Some(ticket), "the queue is served in order");
                 newest = Some(ticket);

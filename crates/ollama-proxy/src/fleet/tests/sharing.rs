@@ -171,6 +171,15 @@ async fn llm_15_the_default_model_is_configured_else_loaded_else_first_else_miss
         *"first:latest"
     );
     assert_eq!(
+        *with_default("library/FIRST")
+            .build()
+            .await
+            .resolve("")
+            .await
+            .unwrap(),
+        *"first:latest"
+    );
+    assert_eq!(
         *with_default("absent")
             .build()
             .await
@@ -212,6 +221,25 @@ async fn llm_15_an_unknown_model_is_not_found_with_near_names_and_a_pulled_one_i
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(ask(&fleet, "mistral:7b").await.unwrap(), "Hello there");
+}
+
+#[tokio::test]
+async fn llm_15_a_name_that_is_spelled_so_on_any_node_goes_before_similar_ones() {
+    let one = FakeNode::start(Script::new(["TinyLlama:latest"])).await;
+    let two = FakeNode::start(script()).await;
+    let fleet = fleet(&[&one, &two]).await;
+    for (asked, name) in [
+        ("tinyllama", MODEL),
+        ("library/tinyllama", MODEL),
+        ("TinyLlama", "TinyLlama:latest"),
+        ("TINYLLAMA", "TinyLlama:latest"),
+    ] {
+        assert_eq!(*fleet.resolve(asked).await.unwrap(), *name, "{asked}");
+    }
+    two.update(|script| script.models.clear());
+    fleet.refresh(Duration::ZERO).await;
+    let only = fleet.resolve("tinyllama").await.unwrap();
+    assert_eq!(*only, *"TinyLlama:latest", "the other one is no more");
 }
 
 #[tokio::test]
