@@ -22,11 +22,11 @@ FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --d
 CHANGES = [NoSuchElementException, StaleElementReferenceException]
 
 
-def program(name, package):
-    """Returns where a program is; nothing is fetched in its place."""
-    found = shutil.which(name)
+def program(*names, packages):
+    """Returns where the first of some programs is; nothing is fetched in its place."""
+    found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        sys.exit(f"{name} is missing. Debian, Ubuntu: sudo apt-get install {package}")
+        sys.exit(f"{names[0]} is missing. {packages}")
     return found
 
 
@@ -47,10 +47,14 @@ def passing(browser):
 
 def main():
     options = webdriver.ChromeOptions()
-    options.binary_location = program("chromium", "chromium")
+    options.binary_location = program(
+        "chromium", "google-chrome", packages="Debian: sudo apt-get install chromium; elsewhere Google Chrome does"
+    )
     for flag in FLAGS.split():
         options.add_argument(flag)
-    driver = Service(program("chromedriver", "chromium-driver"))
+    driver = Service(
+        program("chromedriver", packages="Debian: sudo apt-get install chromium-driver; it has the browser's version")
+    )
     with webdriver.Chrome(options=options, service=driver) as browser:
         browser.get(given["url"])
         try:
