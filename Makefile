@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
-.PHONY: help tools run up down logs test test-fast bars bench check generate clean
+.PHONY: help tools run up down logs test test-fast bars bench order check generate clean
 
 # Arguments of the command behind a target, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
 ARGS ?=
@@ -14,6 +14,10 @@ ROW ?=
 PEERS ?=
 # Instances of each service that `make up` starts
 REPLICAS ?= 1
+# How what images ship is built
+DIST := cargo build --profile dist --config deploy/dist.toml
+FLAGS := target.x86_64-unknown-linux-gnu.rustflags
+ORDER := -Clink-arg=-Wl,--symbol-ordering-file=$(CURDIR)/deploy/order.txt
 export RUST_BACKTRACE ?= 1
 
 help: ## Show this list
@@ -45,7 +49,10 @@ bars: tools ## Hold the platform against its bars of reliability: kills, poison,
 	@BARS=long cargo test --workspace --release --all-features --test bars -- --test-threads=1 --nocapture 2>&1 | tee target/bars.log || failed=1; awk -f .ci/bars.awk target/bars.log; [ -z "$$failed" ]
 
 bench: tools ## Measure the platform beside its limits; ROW=A1 one row, PEERS=1 peers too
-	@cargo build --profile dist --config deploy/dist.toml --bins && target/dist/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
+	@$(DIST) --config '$(FLAGS)=["$(ORDER)"]' --bins && target/dist/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
+
+order: tools ## Write anew which functions the services run, for the linker of what images ship; needs valgrind
+	@$(DIST) --config '$(FLAGS)=["-Cstrip=none"]' --target-dir target/order --bins && target/order/dist/bench order deploy/order.txt
 
 check: tools ## Format, lints, documentation, generated files
 	@cargo fmt --all --check

@@ -1,6 +1,6 @@
 //! What the command takes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +24,11 @@ pub struct Args {
 /// Programs that the benchmark starts from its own file.
 #[derive(Debug, Subcommand)]
 pub enum Part {
+    /// Write which functions the services run, for the linker; the programs need their symbols.
+    Order {
+        /// The list.
+        file: PathBuf,
+    },
     /// The limit of the model fleet: a raw hyper proxy.
     #[command(hide = true)]
     Proxy {

@@ -6,11 +6,13 @@
 
 pub mod args;
 pub mod askers;
+mod callgrind;
 pub mod failure;
 pub mod limit;
 pub mod load;
 pub mod machine;
 pub mod noop;
+mod order;
 pub mod peer;
 pub mod quiet;
 pub mod report;
@@ -22,7 +24,7 @@ pub mod spread;
 pub mod stage;
 pub mod upstream;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use sutazai_cli::screen::Screen;
@@ -70,6 +72,7 @@ fn execute(args: Args, screen: &Screen) -> Result<ExitCode, Failure> {
         Some(Part::Upstream { ports }) => runtime.block_on(upstream::run(ports)),
         Some(Part::Askers { key, at }) => runtime.block_on(askers::run(&key, at)),
         Some(Part::Spin) => cores::spin(),
+        Some(Part::Order { file }) => runtime.block_on(Box::pin(order(&file, screen))),
         None => runtime.block_on(Box::pin(measure(&args, screen))),
     }
 }
@@ -79,22 +82,44 @@ async fn measure(args: &Args, screen: &Screen) -> Result<ExitCode, Failure> {
     let rows = rows::named(&args.rows)?;
     let stage = Stage::new(args.peers)?;
     let mut run = Run::begin(&stage);
-    // Whatever runs must not outlive us: the supervisor and its servers know no parent.
-    let shutdown = Shutdown::new();
-    let signals = tokio::spawn(lifecycle::signals(shutdown.clone()));
-    let ended = tokio::select! {
-        () = each(rows, &stage, args.rounds, &mut run, screen) => true,
-        () = shutdown.draining() => false,
-    };
+    let ended = until_told(each(rows, &stage, args.rounds, &mut run, screen)).await;
     stage.stop().await;
-    signals.abort();
-    if !ended {
-        screen.note("interrupted: what ran is stopped, and nothing was written");
-        return Ok(ExitCode::from(INTERRUPTED));
+    if ended.is_none() {
+        return Ok(interrupted(screen));
     }
     let whole = args.rows.is_empty();
     run.write(whole, screen)?;
     Ok(ExitCode::from(u8::from(run.missed())))
+}
+
+/// Writes the order of functions for the linker.
+async fn order(file: &Path, screen: &Screen) -> Result<ExitCode, Failure> {
+    let stage = Stage::new(false)?;
+    let written = until_told(order::write(&stage, file)).await;
+    stage.stop().await;
+    let Some(written) = written else {
+        return Ok(interrupted(screen));
+    };
+    screen.note(&format!("{} has {} functions", file.display(), written?));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until a signal ends it: what runs must not outlive us, and the supervisor and its servers know no
+/// parent.
+async fn until_told<T>(work: impl Future<Output = T>) -> Option<T> {
+    let shutdown = Shutdown::new();
+    let signals = tokio::spawn(lifecycle::signals(shutdown.clone()));
+    let done = tokio::select! {
+        done = work => Some(done),
+        () = shutdown.draining() => None,
+    };
+    signals.abort();
+    done
+}
+
+fn interrupted(screen: &Screen) -> ExitCode {
+    screen.note("interrupted: what ran is stopped, and nothing was written");
+    ExitCode::from(INTERRUPTED)
 }
 
 /// Measures one row after the other.

@@ -47,18 +47,41 @@ impl Connection {
         })
     }
 
+    /// Connects to somebody who has to be there.
+    ///
+    /// # Errors
+    /// Nobody listens, or the connection is refused.
+    pub async fn to(address: SocketAddr) -> Result<Self, Failure> {
+        let refused =
+            |error| Failure::wrong(format!("{address} does not take a connection: {error}"));
+        Self::open(address).await.map_err(refused)
+    }
+
     /// Connects as many times.
     ///
     /// # Errors
     /// Nobody listens, or one is refused.
     pub(super) async fn open_many(address: SocketAddr, count: usize) -> Result<Vec<Self>, Failure> {
-        let refused =
-            |error| Failure::wrong(format!("{address} does not take a connection: {error}"));
         let mut connections = Vec::with_capacity(count);
         for _ in 0..count {
-            connections.push(Self::open(address).await.map_err(refused)?);
+            connections.push(Self::to(address).await?);
         }
         Ok(connections)
+    }
+
+    /// Asks for something that has to succeed, and returns the answer's body.
+    ///
+    /// # Errors
+    /// The connection breaks, or the answer is an error.
+    pub async fn text(&mut self, request: &[u8]) -> Result<String, Failure> {
+        let answer = self.exchange(request).await;
+        let answer = answer.map_err(Failure::doing("ask the API"))?;
+        let body = String::from_utf8_lossy(answer.body).into_owned();
+        if (200..300).contains(&answer.status) {
+            return Ok(body);
+        }
+        let status = answer.status;
+        Err(Failure::wrong(format!("the API answered {status}: {body}")))
     }
 
     /// Sends a request and reads the answer to its end.

@@ -99,7 +99,7 @@ impl Row for B2 {
         task_rows::enter_type(&task_rows::judge(&database).await?, TYPE).await?;
         let ours = platform.http_of(ServiceName::Backend)?;
         let list = load::request(ours, AGENTS, Some(&key), None);
-        let agents = text(&mut connect(ours).await?, &list).await?;
+        let agents = Connection::to(ours).await?.text(&list).await?;
         let at = free_address()?;
         let words = [at.port().to_string(), platform.node().to_string()];
         let program = stage
@@ -157,10 +157,10 @@ impl Mix {
         let input = "x".repeat(480);
         let task = format!(r#"{{"type":"{TYPE}","input":{{"text":"{input}"}}}}"#);
         let create = request(TASKS, Some(&task));
-        let mut connection = connect(to).await?;
+        let mut connection = Connection::to(to).await?;
         let mut reads = Vec::with_capacity(STORED);
         for _ in 0..STORED {
-            let made: Made = serde_json::from_str(&text(&mut connection, &create).await?)?;
+            let made: Made = serde_json::from_str(&connection.text(&create).await?)?;
             reads.push(request(&format!("{TASKS}/{}", made.id), None));
         }
         Ok(Self {
@@ -185,23 +185,6 @@ impl Mix {
             class,
         }
     }
-}
-
-async fn connect(to: SocketAddr) -> Result<Connection, Failure> {
-    let doing = Failure::doing(format!("connect to {to}"));
-    Connection::open(to).await.map_err(doing)
-}
-
-/// Asks for something that has to succeed, and returns the answer's body.
-async fn text(connection: &mut Connection, request: &Wire) -> Result<String, Failure> {
-    let answer = connection.exchange(request).await;
-    let answer = answer.map_err(Failure::doing("ask the API"))?;
-    let body = String::from_utf8_lossy(answer.body).into_owned();
-    if (200..300).contains(&answer.status) {
-        return Ok(body);
-    }
-    let status = answer.status;
-    Err(Failure::wrong(format!("the API answered {status}: {body}")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -13,10 +12,11 @@ use sutazai_mesh::catalog::ServiceName;
 
 use super::doors::{PATH, same_body, short_chat};
 use crate::{
+    callgrind::{self, Callgrind},
     failure::Failure,
     load::{self, Closed, Length, closed},
     row::{Figure, Goal, Row, Side, Values},
-    stage::{Core, Program, Running, Stage, free_address},
+    stage::{Core, Program, Stage, free_address},
 };
 
 /// Requests that are counted, after a tenth as many.
@@ -68,30 +68,20 @@ impl Row for A3 {
 
 impl A3 {
     async fn instructions(&self, stage: &Stage, side: Side) -> Result<f64, Failure> {
-        let counts = self.folder.join("callgrind.out");
-        let tool = [
-            "--tool=callgrind".to_owned(),
-            // The start is none of the cost, and slow under instruments.
-            "--instr-atstart=no".to_owned(),
-            format!("--callgrind-out-file={}", counts.display()),
-        ];
+        let mut callgrind = Callgrind::into(&self.folder, "chat");
         let (at, program) = program(stage, side).await?;
-        let running = stage
-            .start(&program.under("valgrind", tool), Core::Server)
-            .await?;
+        // The start is none of the cost, and slow under instruments.
+        let program = callgrind.around(program, &["--instr-atstart=no"]);
+        let running = stage.start(&program, Core::Server).await?;
         running.ready(at, path(side), LIMIT).await?;
-        control(&running, &["-i", "on"])?;
+        callgrind::tell(&running, &["-i", "on"])?;
         ask(stage, side, at, REQUESTS / 10).await?;
-        control(&running, &["-z"])?;
+        callgrind::tell(&running, &["-z"])?;
         // The warm-up of this load counts with its requests.
         ask(stage, side, at, REQUESTS).await?;
-        control(&running, &["-d"])?;
-        let dump = self.folder.join("callgrind.out.1");
-        let text = fs::read_to_string(&dump).map_err(Failure::doing("read callgrind's counts"))?;
+        let counts = callgrind.take(&running)?;
         running.stop().await;
-        fs::remove_file(&dump).map_err(Failure::doing("take away callgrind's counts"))?;
-        let total = total(&text).ok_or_else(|| Failure::wrong("callgrind counted nothing"))?;
-        Ok(total / asked(REQUESTS))
+        Ok(counts.instructions()? / asked(REQUESTS))
     }
 
     async fn calls(&self, stage: &Stage, side: Side) -> Result<f64, Failure> {
@@ -151,27 +141,6 @@ fn asked(requests: usize) -> f64 {
     (requests + requests.div_ceil(10)) as f64
 }
 
-fn control(running: &Running, words: &[&str]) -> Result<(), Failure> {
-    let output = Command::new("callgrind_control")
-        .args(words)
-        .arg(running.pid().to_string())
-        .output()
-        .map_err(Failure::doing("run callgrind_control"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    Err(Failure::wrong(format!("callgrind_control: {said}")))
-}
-
-fn total(dump: &str) -> Option<f64> {
-    let line = dump.lines().rev().find_map(|line| {
-        line.strip_prefix("totals:")
-            .or(line.strip_prefix("summary:"))
-    });
-    line?.trim().parse().ok()
-}
-
 /// Counts the calls of a trace; one that was interrupted by another thread's has two lines.
 fn count(trace: &Path) -> Result<f64, Failure> {
     let text = fs::read_to_string(trace).map_err(Failure::doing("read strace's lines"))?;
@@ -188,10 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_tools_write_is_read() {
-        let dump = "version: 1\nevents: Ir\n1 5\nsummary: 120\ntotals: 123456\n";
-        assert_eq!(total(dump), Some(123_456.0));
-        assert_eq!(total("events: Ir\n"), None);
+    fn calls_are_counted_once() {
         let trace = "7 epoll_wait(3,  <unfinished ...>\n8 recvfrom(9, \"\", 1) = 0\n\
                      7 <... epoll_wait resumed>[], 1024, 0) = 0\n7 +++ exited with 0 +++\n";
         assert_eq!(calls(trace), 2);

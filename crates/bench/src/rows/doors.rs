@@ -17,7 +17,7 @@ use crate::{
 /// Longest time for a program of ours to take work.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Path of a chat.
-pub(super) const PATH: &str = "/v1/chat/completions";
+pub(crate) const PATH: &str = "/v1/chat/completions";
 
 /// Peers that pass chats on.
 pub(super) const PEERS: [&str; 2] = [nginx::NAME, litellm::NAME];
@@ -124,7 +124,7 @@ impl Doors {
 }
 
 /// The body of a chat that is answered at once: 92 bytes.
-pub(super) fn short_chat() -> String {
+pub(crate) fn short_chat() -> String {
     format!(
         r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"Is it well? Say so at once"}}]}}"#
     )

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The services that are judged, with the keys of their figures.
-pub(super) const SERVICES: [(ServiceName, &str); 4] = [
+pub(crate) const SERVICES: [(ServiceName, &str); 4] = [
     (ServiceName::OllamaProxy, "proxy"),
     (ServiceName::TaskCoordinator, "coordinator"),
     (ServiceName::AgentOrchestrator, "orchestrator"),
