@@ -51,10 +51,7 @@ fn a_backup_keeps_what_a_reset_throws_away() {
         folder.path().join("before.dump"),
     );
     let first = Dev::start(&mut dev(&program(), &data, &[]));
-    let submit = first.commands["a task, followed to its end"]
-        .as_str()
-        .expect("a command");
-    assert!(crate::process::shell(submit).status.success());
+    submit(&first);
     assert_eq!(tasks(&first), 1);
     let key = fs::read(&first.description.api_key_file).expect("the key");
     first.interrupt();
@@ -66,9 +63,20 @@ fn a_backup_keeps_what_a_reset_throws_away() {
         fs::read(&second.description.api_key_file).expect("the key"),
         key
     );
-    let dump = fs::read(&dump).expect("the dump");
-    assert!(dump.starts_with(b"PGDMP"), "no dump of pg_dump");
+    assert_dumped(&dump);
     second.interrupt();
+}
+
+/// Has a task run, by the command that the platform prints.
+fn submit(platform: &Dev) {
+    let command = &platform.commands["a task, followed to its end"];
+    let command = command.as_str().expect("a command");
+    assert!(crate::process::shell(command).status.success());
+}
+
+fn assert_dumped(file: &Path) {
+    let dump = fs::read(file).expect("the dump");
+    assert!(dump.starts_with(b"PGDMP"), "no dump of pg_dump");
 }
 
 /// Returns where the database of a state folder lives by now.
@@ -89,10 +97,7 @@ fn a_database_that_has_to_live_elsewhere_is_dropped_with_its_secrets() {
         folder.path().join("before.dump"),
     );
     let first = Dev::start(&mut dev(&program(), &data, &[]));
-    let submit = first.commands["a task, followed to its end"]
-        .as_str()
-        .expect("a command");
-    assert!(crate::process::shell(submit).status.success());
+    submit(&first);
     first.interrupt();
     let before = cluster(&data);
     assert!(!before.starts_with(folder.path()), "nothing has moved");
@@ -102,8 +107,7 @@ fn a_database_that_has_to_live_elsewhere_is_dropped_with_its_secrets() {
     let second = Dev::start(&mut dev(&program(), &data, &more));
     assert_eq!(tasks(&second), 0, "the reset kept a task");
     second.interrupt();
-    let written = fs::read(&dump).expect("the dump");
-    assert!(written.starts_with(b"PGDMP"), "no dump of pg_dump");
+    assert_dumped(&dump);
     assert!(!before.exists(), "the reset left the old database");
 
     // A deleted folder takes the secrets along; the next one must not find a database that knows others.

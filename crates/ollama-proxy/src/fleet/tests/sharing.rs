@@ -161,33 +161,14 @@ async fn llm_15_the_default_model_is_configured_else_loaded_else_first_else_miss
         *fleet(&[&node]).await.resolve("").await.unwrap(),
         *"second:7b"
     );
-    assert_eq!(
-        *with_default("first")
-            .build()
-            .await
-            .resolve("")
-            .await
-            .unwrap(),
-        *"first:latest"
-    );
-    assert_eq!(
-        *with_default("library/FIRST")
-            .build()
-            .await
-            .resolve("")
-            .await
-            .unwrap(),
-        *"first:latest"
-    );
-    assert_eq!(
-        *with_default("absent")
-            .build()
-            .await
-            .resolve("")
-            .await
-            .unwrap(),
-        *"second:7b"
-    );
+    for (default, meant) in [
+        ("first", "first:latest"),
+        ("library/FIRST", "first:latest"),
+        ("absent", "second:7b"),
+    ] {
+        let fleet = with_default(default).build().await;
+        assert_eq!(*fleet.resolve("").await.unwrap(), *meant, "{default}");
+    }
 
     let bare = FakeNode::start(Script::new([] as [&str; 0])).await;
     let missing = fleet(&[&bare]).await.resolve("").await.unwrap_err();
