@@ -17,6 +17,7 @@ mod image;
 mod layers;
 mod names;
 mod packages;
+mod plans;
 mod service_names;
 mod tree;
 mod words;

@@ -1,4 +1,8 @@
 //! The SQL of this service; every change of a task goes through [`transition`].
+//!
+//! A connection plans a statement once, by statistics of a table that may be empty then. Rows are named so that
+//! no plan can do without an index: by an array of keys, also where a join says so, or one by one by a lateral
+//! look-up.
 
 use std::time::Duration;
 

@@ -43,7 +43,11 @@ impl Rows {
             made.map_err(broken)?;
         }
         let options: PgConnectOptions = url.expose_secret().parse().map_err(broken)?;
-        let options = options.options([("search_path", task_coordinator::SCHEMA)]);
+        let options = options.options([
+            ("search_path", task_coordinator::SCHEMA),
+            // Plans are made while the tables are empty, and kept: as ours.
+            ("enable_seqscan", "off"),
+        ]);
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS);
         #[expect(
             clippy::disallowed_methods,
@@ -98,8 +102,9 @@ impl Rows {
                                      due_at = clock_timestamp() + interval '10 s'
                  where o.task_id = any(array(select task_id from picked)) returning o.task_id
              )
-             select e.task_id, e.payload from released r
-             join task_events e on e.task_id = r.task_id and e.sequence = 1",
+             select r.task_id, e.payload from released r
+             cross join lateral (select payload from task_events
+                                 where task_id = r.task_id and sequence = 1 limit 1) e",
         );
         picked.bind(BATCH).fetch_all(&self.0).await.map_err(broken)
     }

@@ -72,6 +72,9 @@ fn options(settings: &Settings) -> Result<PgConnectOptions, DatabaseError> {
         ),
         // Plans are cheap and many: compiling them costs more than it saves.
         ("jit", "off".to_owned()),
+        // A connection keeps the plans of its statements. Those made while a table is empty would read all of
+        // it, row after row, until the server's next statistics, however it grows meanwhile.
+        ("enable_seqscan", "off".to_owned()),
         // Data lies on solid-state disks or in memory.
         ("random_page_cost", "1.1".to_owned()),
     ]))

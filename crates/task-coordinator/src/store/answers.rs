@@ -39,7 +39,7 @@ impl Store {
                      set tries = tries + 1,
                          due_at = clock_timestamp() + make_interval(secs => $1)
                      where task_id = any(array(
-                         select task_id from answers where due_at <= clock_timestamp()
+                         select task_id from answers where due_at <= now()
                          order by due_at limit $2 for update skip locked))
                      returning task_id, tenant_id, reply_to, correlation_id, source, event_id,
                                tries, ticket",

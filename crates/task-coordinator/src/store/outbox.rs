@@ -82,8 +82,12 @@ impl Store {
                               t.type as task_type, t.priority, t.max_attempts, t.effect_mode,
                               t.attempt_timeout_ms, t.expires_at,
                               e.payload, e.content_type
-                       from released r join tasks t on t.id = r.task_id
-                       join task_events e on e.task_id = r.task_id and e.sequence = 1
+                       from released r
+                       cross join lateral (select * from tasks where id = r.task_id limit 1) t
+                       cross join lateral (
+                           select payload, content_type from task_events
+                           where task_id = r.task_id and sequence = 1 limit 1
+                       ) e
                        order by t.priority desc, t.id"#,
                     seconds(self.rules.credit),
                     seconds(self.rules.publish),
@@ -142,7 +146,8 @@ impl Store {
                 let current = sqlx::query_scalar!(
                     "select o.task_id from outbox o
                      join unnest($1::uuid[], $2::uuid[]) as u (task_id, message_id)
-                          on o.task_id = u.task_id and o.message_id = u.message_id",
+                          on o.task_id = u.task_id and o.message_id = u.message_id
+                     where o.task_id = any($1)",
                     &ids,
                     &messages,
                 )
@@ -174,8 +179,9 @@ impl Store {
                      from (select l.task_id from outbox l
                            join unnest($1::uuid[], $2::uuid[]) as u (task_id, message_id)
                                 on l.task_id = u.task_id and l.message_id = u.message_id
+                           where l.task_id = any($1)
                            order by l.task_id for update of l) locked
-                     where o.task_id = locked.task_id",
+                     where o.task_id = any($1) and o.task_id = locked.task_id",
                     &ids,
                     &messages,
                     seconds(PAUSE),

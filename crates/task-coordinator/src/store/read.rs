@@ -140,9 +140,14 @@ pub(super) async fn views(
                   first.payload as "input?", first.content_type as "input_type?",
                   last.payload as "result?", last.content_type as "result_type?"
            from tasks t
-           left join task_events first on first.task_id = t.id and first.sequence = 1
-           left join task_events last on last.task_id = t.id and last.sequence = t.sequence
-                                      and t.state = 'succeeded'
+           left join lateral (
+               select payload, content_type from task_events
+               where task_id = t.id and sequence = 1 limit 1
+           ) first on true
+           left join lateral (
+               select payload, content_type from task_events
+               where task_id = t.id and sequence = t.sequence and t.state = 'succeeded' limit 1
+           ) last on true
            where t.id = any($1) and t.tenant_id = $2"#,
         ids,
         tenant,

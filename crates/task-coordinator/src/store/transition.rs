@@ -162,7 +162,7 @@ async fn update_tasks(tx: &mut PgConnection, changes: &[Change]) -> Result<(), s
                      $11::text[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[])
               as u (id, before, sequence, state, attempt, released, cancel_requested, worker,
                     error_reason, error_message, error_code, not_before, updated_at, finished_at)
-         where t.id = u.id and t.sequence = u.before",
+         where t.id = any($1) and t.id = u.id and t.sequence = u.before",
         &ids,
         &before,
         &after,
@@ -216,7 +216,7 @@ async fn delete_leases(tx: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::
         return Ok(());
     }
     sqlx::query!(
-        "delete from leases where task_id in
+        "delete from leases where task_id = any($1) and task_id in
              (select task_id from leases where task_id = any($1) order by task_id for update)",
         ids,
     )
@@ -244,9 +244,10 @@ async fn extend_releases(
     if ids.is_empty() {
         return Ok(());
     }
+    // Only what is released has a message. Asked for by its phase, all that is released would be read.
     sqlx::query!(
         "update outbox set due_at = clock_timestamp() + make_interval(secs => $2)
-         where task_id = any($1) and phase = 'released'",
+         where task_id = any($1) and message_id is not null",
         ids,
         seconds(rules.schedule_to_start),
     )

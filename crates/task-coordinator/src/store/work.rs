@@ -146,13 +146,14 @@ impl Store {
                        ), held as (
                            select l.task_id from leases l
                            join asked a on a.task_id = l.task_id and a.attempt = l.attempt
-                           where l.worker = $1 and l.deadline > clock_timestamp()
+                           where l.task_id = any($2) and l.worker = $1
+                             and l.deadline > clock_timestamp()
                            order by l.task_id for update of l
                        ), renewed as (
                            update leases l
                            set expires_at = least(clock_timestamp() + make_interval(secs => $4),
                                                   l.deadline)
-                           from held where l.task_id = held.task_id
+                           from held where l.task_id = any($2) and l.task_id = held.task_id
                            returning l.task_id, l.attempt
                        )
                        select a.place as "place!", r.task_id is not null as "renewed!",
@@ -160,7 +161,7 @@ impl Store {
                               t.state as "state?"
                        from asked a
                        left join renewed r on r.task_id = a.task_id and r.attempt = a.attempt
-                       left join tasks t on t.id = a.task_id
+                       left join tasks t on t.id = any($2) and t.id = a.task_id
                        order by a.place"#,
                     worker.as_str(),
                     &ids,
