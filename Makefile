@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
-.PHONY: help tools run up down logs test test-fast bars bench order check generate clean
+.PHONY: help tools run up down logs test test-fast bars bench order profile check generate clean
 
 # Arguments of the command behind a target, for example: make run ARGS="--data /tmp/second --port 0 --proxy-port 0"
 ARGS ?=
@@ -18,6 +18,10 @@ REPLICAS ?= 1
 DIST := cargo build --profile dist --config deploy/dist.toml
 FLAGS := target.x86_64-unknown-linux-gnu.rustflags
 ORDER := -Clink-arg=-Wl,--symbol-ordering-file=$(CURDIR)/deploy/order.txt
+PROFILE := -Cprofile-use=$(CURDIR)/target/dist.profdata
+# Rows that show a compiler what the programs do, and the compiler's own reader of what they counted
+WORK := A1 A2 A5 B1 B2 C1 C2 E1 E4 F1
+PROFDATA = $(shell rustc --print target-libdir)/../bin/llvm-profdata
 export RUST_BACKTRACE ?= 1
 
 help: ## Show this list
@@ -48,11 +52,20 @@ test-fast: tools ## Unit, property, contract and flow tests; needs no server but
 bars: tools ## Hold the platform against its bars of reliability: kills, poison, outages, cancels; 90 minutes
 	@BARS=long cargo test --workspace --release --all-features --test bars -- --test-threads=1 --nocapture 2>&1 | tee target/bars.log || failed=1; awk -f .ci/bars.awk target/bars.log; [ -z "$$failed" ]
 
-bench: tools ## Measure the platform beside its limits; ROW=A1 one row, PEERS=1 peers too
-	@$(DIST) --config '$(FLAGS)=["$(ORDER)"]' --bins && target/dist/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
+bench: tools target/dist.profdata ## Measure the platform beside its limits; ROW=A1 one row, PEERS=1 peers too
+	@$(DIST) --config '$(FLAGS)=["$(ORDER)","$(PROFILE)"]' --bins && target/dist/bench $(if $(PEERS),--peers) $(ARGS) $(ROW)
 
-order: tools ## Write anew which functions the services run, for the linker of what images ship; needs valgrind
-	@$(DIST) --config '$(FLAGS)=["-Cstrip=none"]' --target-dir target/order --bins && target/order/dist/bench order deploy/order.txt
+order: tools target/dist.profdata ## Write anew which functions the services run, for the linker of what images ship; needs valgrind
+	@$(DIST) --config '$(FLAGS)=["$(PROFILE)","-Cstrip=none"]' --target-dir target/order --bins && target/order/dist/bench order deploy/order.txt
+
+profile: tools ## Write anew what the services do at work, for the compiler of what images ship; 30 minutes
+	@[ -x "$(PROFDATA)" ] || { echo "The reader of profiles is missing: rustup component add llvm-tools" >&2; exit 1; }
+	@$(DIST) --config '$(FLAGS)=["-Cprofile-generate=$(CURDIR)/target/profile/counts"]' --target-dir target/profile --bins
+	@rm -rf target/profile/counts && { target/profile/dist/bench --rounds 1 $(WORK) || [ $$? -eq 1 ]; }
+	@"$(PROFDATA)" merge -o target/dist.profdata target/profile/counts && xz -9ec target/dist.profdata > deploy/dist.profdata.xz
+
+target/dist.profdata: deploy/dist.profdata.xz
+	@mkdir -p target && xz -dc $< > $@
 
 check: tools ## Format, lints, documentation, generated files
 	@cargo fmt --all --check

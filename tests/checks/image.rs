@@ -75,7 +75,7 @@ fn cfg_11_the_image_is_small_by_its_making_and_runs_as_nobody() {
 
 /// The file, what stands there, what is put there, and what the fault says.
 #[rustfmt::skip]
-const PLANTED: [(&str, &str, &str, &str); 15] = [
+const PLANTED: [(&str, &str, &str, &str); 16] = [
     (FILE, "USER 65532:65532", "USER 0:0", "runs as `0:0`"),
     (FILE, "USER 65532:65532", "USER sutazai", "runs as `sutazai`"),
     (FILE, "USER 65532:65532\n", "", "runs as ``"),
@@ -89,6 +89,7 @@ const PLANTED: [(&str, &str, &str, &str); 15] = [
     (IGNORE, "*\n!Cargo.toml", "!Cargo.toml", "unless it is named"),
     (IGNORE, "!consul\n", "", "consul does not reach"),
     (IGNORE, "!deploy/dist.toml\n", "", "deploy/dist.toml does not reach"),
+    (IGNORE, "!deploy/dist.profdata.xz\n", "", "deploy/dist.profdata.xz does not reach"),
     (IGNORE, "!deploy/order.txt\n", "", "deploy/order.txt does not reach"),
     (IGNORE, "!crates\n", "!crates\n!secrets\n", "secrets reaches"),
 ];

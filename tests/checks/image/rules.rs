@@ -7,9 +7,6 @@ use super::{IGNORE, Image};
 /// Where the program is in the image.
 const PROGRAM: &str = "/usr/local/bin/sutazai";
 
-/// What names the order of functions, below the folder of the build.
-const ORDER: &str = "--symbol-ordering-file=/src/";
-
 /// What every build reads.
 const WORKSPACE: [&str; 6] = [
     "Cargo.toml",
@@ -113,10 +110,9 @@ impl Image<'_> {
     fn needed(&self) -> BTreeSet<String> {
         let mut needed: BTreeSet<String> = WORKSPACE.map(str::to_owned).into();
         let build = self.build();
-        needed.extend(word_after(&build, "--config").map(str::to_owned));
-        let linked = build.iter().filter_map(|word| word.split_once(ORDER));
-        let linked = linked.filter_map(|(_, rest)| rest.split('"').next());
-        needed.extend(linked.map(str::to_owned));
+        let named = build.iter().filter_map(|word| word.split_once("deploy/"));
+        let named = named.filter_map(|(_, file)| file.split('"').next());
+        needed.extend(named.map(|file| format!("deploy/{file}")));
         for source in self.tree.sources() {
             for (_, line) in source.code() {
                 let Some((_, path)) = line.split_once("include_str!(\"") else {
